@@ -1,0 +1,43 @@
+"""qpeft: fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth.
+
+Names are imported on first use, so that ``import qpeft`` needs neither torch nor peft.
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qpeft.circuits import build_ansatz as build_ansatz
+    from qpeft.qpa import QPAConfig as QPAConfig
+    from qpeft.qpa import QPAOptimizer as QPAOptimizer
+    from qpeft.qpa import save_adapter as save_adapter
+    from qpeft.training.compare import run_comparison as run_comparison
+    from qpeft.training.models import load_base as load_base
+    from qpeft.training.models import untie_head as untie_head
+    from qpeft.training.run import train_run as train_run
+
+__version__ = version("qpeft")
+
+_HOMES = {
+    "QPAConfig": "qpeft.qpa",
+    "QPAOptimizer": "qpeft.qpa",
+    "build_ansatz": "qpeft.circuits",
+    "load_base": "qpeft.training.models",
+    "run_comparison": "qpeft.training.compare",
+    "save_adapter": "qpeft.qpa",
+    "train_run": "qpeft.training.run",
+    "untie_head": "qpeft.training.models",
+}
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name from its home on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"qpeft has no {name!r}; public names: {', '.join(_HOMES)}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,81 @@
+"""The command line: one file a command; heavy libraries are imported inside the commands, so that help is instant."""
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from qpeft.cli import compare, doctor, draw, evaluate, export, preview, recipes, report, train
+from qpeft.errors import ConfigError, QpeftError
+
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
+
+app = typer.Typer(
+    name="qpeft",
+    help="Fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth.",
+    epilog="First steps:  qpeft compare demo  |  qpeft recipes  |  qpeft draw --qubits 5 --depth 2",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+app.command("compare", epilog=compare.EXAMPLE)(compare.command)
+app.command("train", epilog=train.EXAMPLE)(train.command)
+app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("export", epilog=export.EXAMPLE)(export.command)
+app.command("report", epilog=report.EXAMPLE)(report.command)
+app.command("preview", epilog=preview.EXAMPLE)(preview.command)
+app.command("draw", epilog=draw.EXAMPLE)(draw.command)
+app.command("recipes", epilog=recipes.EXAMPLE)(recipes.command)
+app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        from qpeft import __version__
+
+        typer.echo(f"qpeft {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; exit 0 done, 1 a run failed, 2 wrong usage or config, 130 interrupted."""
+    # Nothing here needs the tokenizers' own threads, and forking after using them warns.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of a command line; errors are printed to stderr."""
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except KeyboardInterrupt:
+        return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
+    except typer.Abort:
+        return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
+    except typer.TyperException as error:
+        error.show()
+        return USAGE
+    except ConfigError as error:
+        return stop(f"Error: {error}", USAGE)
+    except QpeftError as error:
+        return stop(f"Error: {error}", FAILED)
+    return result if isinstance(result, int) else 0
+
+
+def stop(message: str, code: int) -> int:
+    """Print a message to stderr and pass the exit code on."""
+    typer.echo(message, err=True)
+    return code

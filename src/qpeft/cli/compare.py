@@ -1,0 +1,40 @@
+"""``qpeft compare``: every method of a recipe on equal terms, table and page at the end."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example:  qpeft compare demo --set train.steps=40 --out runs/quick"
+
+
+def command(
+    recipe: Annotated[str, typer.Argument(help="A recipe's name (see `qpeft recipes`) or a YAML file.")],
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.steps=100")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs; runs/RECIPE by default.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print what would run, and stop.")] = False,
+) -> int:
+    """Train and measure every method of a recipe, skip what is done, print the table, write the page."""
+    from qpeft.recipes import load_recipe
+
+    comparison = load_recipe(recipe, settings)
+    folder = out or Path("runs") / comparison.name
+    if plan:
+        for run in comparison.runs:
+            for spec in [*comparison.tune_specs(run), *comparison.final_specs(run, None)]:
+                typer.echo(f"{spec.label:20} {spec.purpose:6} seed {spec.seed:<5} lr {spec.train.learning_rate:g}")
+        return 0
+    from qpeft.cli.conclusion import conclude
+    from qpeft.cli.terminal import Bars
+    from qpeft.training.compare import run_comparison
+
+    typer.echo(f"{comparison.title}\nruns go to {folder}; an interrupted comparison goes on there")
+    with Bars() as bars:
+        outcome = run_comparison(comparison, folder, bars)
+    for name, message in outcome.failures.items():
+        typer.echo(f"FAILED {name}: {message} (trace: {folder / name / 'error.txt'})", err=True)
+    title, baseline = comparison.title, comparison.baseline
+    flags = "".join(f" --set '{setting}'" for setting in settings or [])
+    if any(record.spec.purpose == "final" for record in outcome.records):
+        conclude(outcome.records, folder, title, baseline, [f"qpeft compare {recipe}{flags}"])
+    return 1 if outcome.failures else 0

@@ -1,0 +1,35 @@
+"""``qpeft preview``: the first rows as tokens, with what counts in the loss."""
+
+from typing import Annotated
+
+import typer
+
+EXAMPLE = "Example:  qpeft preview my_chats.jsonl --rows 2 --max-length 64"
+
+
+def command(  # noqa: PLR0913 - one argument a flag
+    data: Annotated[str, typer.Argument(help="embedded, a folder, a file, or a hub name.")] = "embedded",
+    model: Annotated[str, typer.Option(help="Whose tokenizer: embedded, a folder, or a hub name.")] = "embedded",
+    rows: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 3,
+    max_length: Annotated[int, typer.Option(min=8, help="Tokens a row.")] = 128,
+    layout: Annotated[str, typer.Option(help="rows or packed.")] = "rows",
+    loss: Annotated[str, typer.Option(help="masked or padded.")] = "masked",
+) -> None:
+    """Print rows token by token: counted tokens plain, prompt and padding dimmed or in brackets."""
+    from pydantic import ValidationError
+    from rich.console import Console
+
+    from qpeft.errors import ConfigError
+    from qpeft.records import DataSpec
+
+    try:
+        spec = DataSpec.model_validate({"name": data, "max_length": max_length, "layout": layout, "loss": loss})
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ConfigError(f"--{fault['loc'][0]}: {fault['msg']}; got {fault['input']!r}") from error
+    from qpeft.data.preview import preview
+    from qpeft.training.models import load_tokenizer
+
+    shown = preview(spec, load_tokenizer(model), rows=rows)
+    console = Console()
+    console.print(shown.rich() if console.is_terminal else shown.plain(), markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,65 @@
+"""``qpeft train``: one run of one method."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qpeft.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from qpeft.records import Comparison, RunSpec
+
+EXAMPLE = (
+    "Example:  qpeft train --method '{name: qpa, n_mlp: 512, over: {name: lora, r: 4, target_modules: all-linear}}' "
+    "--data my_texts/ --steps 200 --learning-rate 1e-2 --out runs/mine"
+)
+
+
+def command(  # noqa: PLR0913 - one argument a flag
+    recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "demo",
+    method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
+    model: Annotated[str | None, typer.Option(help="embedded, a folder, or a hub name.")] = None,
+    data: Annotated[str | None, typer.Option(help="embedded, a folder, a file, or a hub name.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of adapter, generator and data order.")] = 0,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.batch_size=4")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of this run; runs/train/NAME by default.")] = None,
+) -> None:
+    """Train one method, measure it, write adapter and record; run it again to go on after an interruption."""
+    from qpeft.recipes import load_recipe
+
+    flags = {"model.name": model, "data.name": data, "train.steps": steps, "train.learning_rate": learning_rate}
+    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    spec = pick(load_recipe(recipe, [*given, *(settings or [])]), method)
+    train = spec.train.model_copy(update={"learning_rate": learning_rate} if learning_rate else {})
+    steps_between = train.checkpoint_steps or max(1, train.steps // 4)
+    train = train.model_copy(update={"checkpoint_steps": steps_between})
+    spec = spec.model_copy(update={"seed": seed, "train": train})
+    from qpeft.cli.terminal import Bars
+    from qpeft.training.run import train_run
+
+    folder = out or Path("runs") / "train" / spec.folder()
+    with Bars() as bars:
+        record = train_run(spec, folder, bars.start(spec))
+    for metric in record.metrics:
+        typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:10.3f}   {metric.signature}")
+    info = record.train_info
+    typer.echo(f"trained {info.num_trainable_params:,} numbers for an adapter of {info.num_adapter_params:,}: {folder}")
+
+
+def pick(comparison: "Comparison", method: str) -> "RunSpec":
+    """The run of a label, or the recipe's first run with an inline method.
+
+    Raises:
+        ConfigError: No such label.
+    """
+    from qpeft.recipes import parse_method
+
+    if method.lstrip().startswith("{"):
+        return comparison.runs[0].model_copy(update={"method": parse_method(method), "label": "train"})
+    labels = [run.label for run in comparison.runs]
+    if method not in labels:
+        raise ConfigError(f"--method must be one of {', '.join(labels)} or {{name: ...}}; got {method!r}{nearest(method, labels)}")
+    return comparison.runs[labels.index(method)]

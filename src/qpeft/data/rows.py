@@ -1,0 +1,162 @@
+"""Tokenised rows: ids, and for each token whether its loss counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from typing import Any
+
+from qpeft.data.examples import Example, Texts
+from qpeft.errors import DataError
+from qpeft.records.spec import DataSpec
+
+
+@dataclass(frozen=True)
+class Row:
+    """One tokenised text.
+
+    Attributes:
+        ids: token ids, the end token last unless the row was cut.
+        counts: for each token, whether predicting it counts; the first token is never predicted.
+    """
+
+    ids: list[int]
+    counts: list[bool]
+
+    @property
+    def labels(self) -> int:
+        """How many tokens of the row are predicted and count."""
+        return sum(self.counts[1:])
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The rows of all splits.
+
+    Attributes:
+        train: rows of at most max_length tokens.
+        valid: rows, uncut in the layout 'rows' (perplexity scores all of a long row through windows).
+        test: as valid.
+        truncated: training rows that were cut to max_length.
+        dropped: training rows left out because no counted token was left in them.
+        fingerprint: sha256 of all rows.
+    """
+
+    train: list[Row]
+    valid: list[Row]
+    test: list[Row]
+    truncated: int
+    dropped: int
+    fingerprint: str
+
+
+def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:  # noqa: ANN401 - transformers has no types
+    """Tokenise examples and append the end token, which counts.
+
+    The segments are joined before they are tokenised, as the model will read them; a token counts if its last
+    character lies in a counted segment.
+
+    Args:
+        examples: the texts.
+        tokenizer: a fast transformers tokenizer with an end token.
+
+    Returns:
+        One row an example.
+
+    Raises:
+        DataError: where the tokenizer has no end token, or cannot tell which characters a token covers.
+    """
+    if tokenizer.eos_token_id is None:
+        raise DataError("the tokenizer must have an end token; it has none. Set tokenizer.eos_token")
+    mixed = any(not counts for example in examples for _, counts in example.segments)
+    if mixed and not tokenizer.is_fast:
+        raise DataError(
+            "prompts are left out of the loss by character offsets, which needs a fast tokenizer; got a slow one"
+        )
+    if not examples:
+        return []
+    texts = [example.text for example in examples]
+    # verbose=False: rows longer than the model's context are cut or windowed later.
+    coded = tokenizer(texts, return_attention_mask=False, return_offsets_mapping=mixed, verbose=False)
+    spans = coded["offset_mapping"] if mixed else [None] * len(texts)
+    return [_row(e, ids, span, tokenizer) for e, ids, span in zip(examples, coded["input_ids"], spans, strict=True)]
+
+
+def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any) -> Row:  # noqa: ANN401
+    if spans is None:
+        counts = [True] * len(ids)
+    else:
+        flags = [*chain.from_iterable([counts] * len(text) for text, counts in example.segments)]
+        counts = [end > start and flags[end - 1] for start, end in spans]
+    # A chat template writes the start token itself, and the tokenizer adds a second one.
+    if len(ids) > 1 and ids[0] == ids[1] == tokenizer.bos_token_id and example.text.startswith(tokenizer.bos_token):
+        ids, counts = ids[1:], counts[1:]
+    if ids and ids[-1] == tokenizer.eos_token_id:
+        return Row([*ids], [*counts[:-1], True])
+    return Row([*ids, tokenizer.eos_token_id], [*counts, True])
+
+
+def truncate(rows: Sequence[Row], max_length: int) -> list[Row]:
+    """The first max_length tokens of every row.
+
+    >>> truncate([Row([5, 6, 7, 0], [True] * 4)], 3)
+    [Row(ids=[5, 6, 7], counts=[True, True, True])]
+    """
+    return [Row(row.ids[:max_length], row.counts[:max_length]) for row in rows]
+
+
+def pack(rows: Sequence[Row], max_length: int) -> list[Row]:
+    """All rows in a row, cut every max_length tokens; a last piece of one token is left out.
+
+    >>> [row.ids for row in pack([Row([5, 6, 0], [True] * 3), Row([7, 0], [True] * 2)], 2)]
+    [[5, 6], [0, 7]]
+    """
+    ids = [*chain.from_iterable(row.ids for row in rows)]
+    counts = [*chain.from_iterable(row.counts for row in rows)]
+    starts = range(0, len(ids) - 1, max_length)
+    return [Row(ids[at : at + max_length], counts[at : at + max_length]) for at in starts]
+
+
+def fingerprint(*splits: Sequence[Row]) -> str:
+    """The sha256 of tokenised rows: equal exactly where ids, counts and their division are equal.
+
+    >>> fingerprint([Row([1, 2], [True, True])]) == fingerprint([Row([1, 2], [True, False])])
+    False
+    """
+    total = sha256()
+    for rows in splits:
+        total.update(f"split:{len(rows)}\n".encode())
+        for row in rows:
+            flags = "".join("1" if counts else "0" for counts in row.counts)
+            total.update(f"{','.join(map(str, row.ids))}:{flags}\n".encode())
+    return total.hexdigest()
+
+
+def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:  # noqa: ANN401 - transformers has no types
+    """All splits of texts as rows, laid out as the DataSpec says.
+
+    Args:
+        texts: from `load_texts`.
+        tokenizer: a fast transformers tokenizer with an end token.
+        spec: layout, loss and max_length are used.
+
+    Returns:
+        Rows. Layout 'rows': one a text, training rows cut to max_length tokens. Layout 'packed': every split
+        concatenated and cut to max_length tokens.
+
+    Raises:
+        DataError: where no training row has a counted token left.
+    """
+    train, valid, test = (encode(part, tokenizer) for part in (texts.train, texts.valid, texts.test))
+    if spec.layout == "packed":
+        train, valid, test = (pack(rows, spec.max_length) for rows in (train, valid, test))
+    cut = sum(len(row.ids) > spec.max_length for row in train)
+    train = truncate(train, spec.max_length)
+    # Without a label the masked loss of a batch can be 0/0; the padded loss counts every position anyway.
+    kept = train if spec.loss == "padded" else [row for row in train if row.labels]
+    if not kept:
+        raise DataError(
+            f"no training row has a counted token within data.max_length={spec.max_length} tokens; "
+            "raise data.max_length, or check which fields are prompt and which answer"
+        )
+    return Encoded(kept, valid, test, cut, len(train) - len(kept), fingerprint(kept, valid, test))

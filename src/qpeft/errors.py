@@ -1,0 +1,61 @@
+"""Every error qpeft raises on purpose; each message names what was required, what came, and the way on."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class QpeftError(Exception):
+    """Root of all errors raised on purpose by qpeft."""
+
+
+class ConfigError(QpeftError, ValueError):
+    """A recipe, option or config field has a value that cannot be used."""
+
+
+class CircuitError(QpeftError, ValueError):
+    """A circuit is asked for, or built, in a way no quantum register allows."""
+
+
+class ShapeError(QpeftError, ValueError):
+    """A tensor does not have the shape a public function documents."""
+
+
+class DataError(QpeftError, ValueError):
+    """A data file is missing, unreadable, or not in a known layout."""
+
+
+class ModelError(QpeftError, ValueError):
+    """A model cannot be loaded, or cannot carry the adapter that was asked for."""
+
+
+class RecordError(QpeftError, ValueError):
+    """A record on disk is missing, damaged, or of another version."""
+
+
+class ExportError(QpeftError, RuntimeError):
+    """An adapter could not be written so that it computes what was trained."""
+
+
+class MissingExtraError(QpeftError, ImportError):
+    """An optional library is needed; the message holds the install command."""
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """The hint ``; nearest: x`` for a misspelt word, or an empty string.
+
+    >>> nearest("n_mpl", ["n_mlp", "depth"])
+    '; nearest: n_mlp'
+    """
+    match = get_close_matches(word, list(allowed), n=1)
+    return f"; nearest: {match[0]}" if match else ""
+
+
+def require_choice(key: str, value: str, allowed: Iterable[str]) -> None:
+    """Raise ConfigError unless value is one of the allowed words.
+
+    Raises:
+        ConfigError: names the key as typed, the value, the allowed values and the nearest one.
+    """
+    choices = list(allowed)
+    if value not in choices:
+        raise ConfigError(f"{key} must be one of {', '.join(choices)}; got {value!r}{nearest(value, choices)}")

@@ -1,0 +1,1 @@
+"""Metrics: perplexity in two definitions, and intervals for it; import from the modules, intervals needs no torch."""

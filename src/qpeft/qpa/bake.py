@@ -1,0 +1,99 @@
+"""Bake: write the generated adapter as a stock peft checkpoint, the generator beside it, and prove both."""
+
+import dataclasses
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from qpeft.errors import ConfigError, ExportError
+from qpeft.qpa.config import QPAConfig
+from qpeft.qpa.generator import Generator
+from qpeft.qpa.optimizer import QPAOptimizer
+
+GENERATOR = "qpa_generator.safetensors"
+CONFIG = "qpa_config.json"
+
+
+def save_adapter(model: nn.Module, folder: Path, optimizer: QPAOptimizer | None = None) -> Path:
+    """Save a peft model's adapter, and QPA's generator if there is one; all of it or nothing.
+
+    The folder holds ``adapter_model.safetensors`` and ``adapter_config.json`` as vanilla peft reads them.
+    ``qpa_generator.safetensors`` and ``qpa_config.json`` are for continuing the training only.
+
+    Args:
+        model: A peft model.
+        folder: Replaced if it exists.
+        optimizer: The optimizer that generated the adapter.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ExportError: The file written does not hold, bit for bit, the tensors of the model.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        # The head's own weights stay out: peft would otherwise copy the whole head into every checkpoint.
+        model.save_pretrained(draft, save_embedding_layers=False)  # type: ignore[operator]
+        if optimizer is not None:
+            save_generator(optimizer, draft)
+        check_file(model, draft)
+        draft.chmod(0o755)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def check_file(model: nn.Module, folder: Path) -> None:
+    """Compare every tensor peft wrote with the model's own.
+
+    Raises:
+        ExportError: A tensor is missing or differs.
+    """
+    from peft import get_peft_model_state_dict
+
+    path = folder / "adapter_model.safetensors"
+    written = load_file(path) if path.exists() else {}
+    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    for name, tensor in expected.items():
+        if name not in written or not torch.equal(written[name], tensor.detach().cpu()):
+            raise ExportError(f"{path} does not hold {name} as the model computes with it; nothing was exported")
+
+
+def save_generator(optimizer: QPAOptimizer, folder: Path) -> None:
+    """Write the generator's numbers, offset and plan, as plain tensors and JSON."""
+    tensors = {f"generator.{name}": t.detach().cpu() for name, t in optimizer.generator.state_dict().items()}
+    tensors |= {"offset": optimizer.offset.cpu(), "factors": optimizer.factors.cpu()}
+    save_file({name: t.contiguous().clone() for name, t in tensors.items()}, folder / GENERATOR)
+    plan = [{"name": e.name, "shape": e.shape, "offset": e.offset} for e in optimizer.plan.entries]
+    body = {"config": dataclasses.asdict(optimizer.config), "m": optimizer.plan.m, "plan": plan}
+    (folder / CONFIG).write_text(json.dumps(body, indent=1), encoding="utf-8")
+
+
+def load_generator(folder: Path) -> tuple[Generator, dict[str, torch.Tensor], dict[str, Any]]:
+    """Read a generator back; the adapter is ``offset + factors * generator()``.
+
+    Returns:
+        The generator, the tensors ``offset`` and ``factors`` of shape (m,), and the content of the config file.
+
+    Raises:
+        ConfigError: The folder holds no generator.
+    """
+    if not (folder / CONFIG).exists():
+        raise ConfigError(f"{CONFIG} was expected in {folder}; the adapter there was not trained with QPA")
+    body = json.loads((folder / CONFIG).read_text("utf-8"))
+    generator = Generator(body["m"], QPAConfig.from_dict(body["config"]))
+    tensors = load_file(folder / GENERATOR)
+    own = {name.removeprefix("generator."): t for name, t in tensors.items() if name.startswith("generator.")}
+    generator.load_state_dict(own)
+    return generator, {key: tensors[key] for key in ("offset", "factors")}, body

@@ -1,0 +1,161 @@
+"""QPAConfig: every point where the paper, the released code and good practice differ, as one named field."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from qpeft.circuits import ANSATZE, ENTANGLERS
+from qpeft.errors import ConfigError, nearest, require_choice
+
+PAPER_WIDTHS = (32, 64, 128, 128, 64, 32, 32)
+SOURCES = ("circuit", "frozen", "table", "none", "no_entangler", "mlp")
+
+# Each row: what the equations of arXiv:2410.09846 say, what the authors' code does, what we recommend.
+PRESETS: dict[str, dict[str, Any]] = {
+    "equations": {
+        "widths": PAPER_WIDTHS,
+        "activation": "none",
+        "basis": "ordered",
+        "post": "raw",
+        "center": False,
+        "start": "generated",
+        "scale": 1.0,
+        "block_scale": False,
+        "layout": "module",
+    },
+    "released": {
+        "widths": PAPER_WIDTHS,
+        "activation": "none",
+        "basis": "random",
+        "post": "released",
+        "center": True,
+        "start": "generated",
+        "scale": 1.0,
+        "block_scale": False,
+        "layout": "released",
+    },
+    "recommended": {
+        "widths": (32,),
+        "activation": "gelu",
+        "basis": "ordered",
+        "post": "scaled",
+        "center": False,
+        "start": "identity",
+        "scale": 0.1,
+        "block_scale": True,
+        "layout": "module",
+    },
+}
+CHOICES: dict[str, tuple[str, ...]] = {
+    "preset": tuple(PRESETS),
+    "ansatz": tuple(ANSATZE),
+    "entangler": tuple(ENTANGLERS),
+    "source": SOURCES,
+    "activation": ("none", "gelu", "relu", "tanh"),
+    "basis": ("ordered", "fixed", "random"),
+    "post": ("raw", "released", "scaled", "log"),
+    "start": ("identity", "generated"),
+    "layout": ("module", "released", "interleaved"),
+}
+
+
+@dataclass(frozen=True)
+class QPAConfig:
+    """How a circuit and a mapping network generate the m numbers of an adapter (arXiv:2410.09846).
+
+    A field left at None takes the value of the preset.
+
+    >>> QPAConfig(n_mlp=2048, preset="released").resolved().post
+    'released'
+
+    Args:
+        n_mlp: Numbers generated per basis state (the chunk size, Eqs. 5-7); 1 is Quantum-Train.
+        preset: ``recommended`` (ours), ``released`` (the authors' code) or ``equations`` (the text).
+        depth: Circuit layers L.
+        ansatz: ``ry_cnot`` (Eq. 1), ``rx_cnot`` (12), ``rxrz_cnot`` (13) or ``ryrz_cnot`` (14).
+        entangler: ``chain`` (the paper), ``ring`` or ``all_to_all``.
+        source: What feeds the mapping: the trained ``circuit``, or one of its twins: ``frozen`` angles, a free
+            ``table`` of 2^N numbers, ``none``, ``no_entangler``, or an ``mlp`` about as large as the circuit.
+        widths: Hidden widths of the mapping network, or None for the preset's.
+        activation: Between the mapping's layers; ``none`` makes it affine, as released.
+        basis: Bits in order, in one ``fixed`` random order, or in a new ``random`` order at each evaluation.
+        post: Probability p to mapping input: ``raw`` p, ``released`` (0.6 tanh(0.1 2^(N-1) p))^0.15 minus its mean,
+            ``scaled`` 2^N p - 1, ``log`` ln(2^N p).
+        center: Subtract the mean of all generated numbers.
+        start: ``identity`` keeps peft's own initial values exactly; ``generated`` overwrites them.
+        scale: Factor on every generated number.
+        block_scale: Further scale each tensor by its own initial size (or 1/sqrt(fan-in) where it starts at zero).
+        layout: Order of the m numbers: peft's ``module`` order, ``released`` (up-projections before
+            down-projections), or ``interleaved`` (neighbours come from different chunks).
+        n_generators: Split m over this many independent generators (1 in the paper).
+        angle_learning_rate: Factor on the learning rate of the circuit's angles.
+        max_grad_norm: Clip the generator's own gradient (the trainer clips the adapter's); 0 is off.
+        seed: Seed of angles, mapping weights and basis orders.
+
+    Raises:
+        ConfigError: A value is out of its range.
+    """
+
+    n_mlp: int
+    preset: str = "recommended"
+    depth: int = 8
+    ansatz: str = "ry_cnot"
+    entangler: str = "chain"
+    source: str = "circuit"
+    widths: tuple[int, ...] | None = None
+    activation: str | None = None
+    basis: str | None = None
+    post: str | None = None
+    center: bool | None = None
+    start: str | None = None
+    scale: float | None = None
+    block_scale: bool | None = None
+    layout: str | None = None
+    n_generators: int = 1
+    angle_learning_rate: float = 1.0
+    max_grad_norm: float = 0.0
+    seed: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        """Check every field at the door, so that nothing below has to."""
+        for key, allowed in CHOICES.items():
+            value = getattr(self, key)
+            if value is not None:
+                require_choice(f"qpa.{key}", value, allowed)
+        for key in ("n_mlp", "depth", "n_generators"):
+            value = getattr(self, key)
+            if type(value) is not int or value < 1:
+                raise ConfigError(f"qpa.{key} must be a whole number of at least 1; got {value!r}")
+        for key in ("angle_learning_rate", "max_grad_norm", "scale"):
+            value = getattr(self, key)
+            if value is not None and not value >= 0:
+                raise ConfigError(f"qpa.{key} must be a number of at least 0; got {value!r}")
+        if self.widths is not None:
+            if any(type(width) is not int or width < 1 for width in self.widths):
+                raise ConfigError(f"qpa.widths must be whole numbers of at least 1; got {self.widths!r}")
+            object.__setattr__(self, "widths", tuple(self.widths))
+
+    def resolved(self) -> "QPAConfig":
+        """The same config with every None replaced by the preset's value."""
+        missing = {key: value for key, value in PRESETS[self.preset].items() if getattr(self, key) is None}
+        return dataclasses.replace(self, **missing)
+
+    @classmethod
+    def from_dict(cls, options: dict[str, Any]) -> "QPAConfig":
+        """Build from plain data, refusing unknown keys.
+
+        Raises:
+            ConfigError: A key is not a field, or n_mlp is missing.
+        """
+        names = [f.name for f in dataclasses.fields(cls)]
+        for key in options:
+            if key not in names:
+                raise ConfigError(f"qpa.{key} is not a field of QPAConfig{nearest(key, names)}")
+        if "n_mlp" not in options:
+            raise ConfigError("qpa.n_mlp is required: numbers generated per basis state, for example n_mlp: 512")
+        return cls(**options)
+
+    def to_json(self) -> str:
+        """The config as JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)

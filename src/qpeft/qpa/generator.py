@@ -1,0 +1,119 @@
+"""Generator: circuit and mapping together, from (theta, b) to the m numbers of an adapter (Eqs. 5-8)."""
+
+import torch
+from torch import nn
+
+from qpeft.circuits import n_chunks, qubits_for_chunks
+from qpeft.qpa.config import QPAConfig
+from qpeft.qpa.mapping import build_mapping, effective_size
+from qpeft.qpa.sources import CircuitSource, basis_bits, build_source
+from qpeft.quantum import Backend, ExactBackend
+
+
+class ChunkGenerator(nn.Module):
+    """One circuit and one mapping that write ``size`` consecutive numbers in chunks of n_mlp."""
+
+    bits: torch.Tensor
+    order: torch.Tensor
+
+    def __init__(self, size: int, config: QPAConfig, backend: Backend) -> None:
+        """Draw angles, mapping weights and the basis order from torch's current generator."""
+        super().__init__()
+        self.size, self.config = size, config
+        self.n_chunks = n_chunks(size, config.n_mlp)
+        self.n_qubits = qubits_for_chunks(size, config.n_mlp)
+        source = build_source(config, self.n_qubits, backend)
+        inputs = self.n_qubits + (source is not None)
+        self.source = source
+        self.mapping = build_mapping(inputs, config.widths or (), config.n_mlp, str(config.activation))
+        self.register_buffer("bits", basis_bits(self.n_qubits), persistent=False)
+        self.register_buffer("order", torch.arange(2**self.n_qubits))
+        if config.basis == "fixed":
+            self.redraw(None)
+
+    def redraw(self, generator: torch.Generator | None) -> None:
+        """Draw a new random order of the basis rows."""
+        self.order = torch.randperm(len(self.order), generator=generator).to(self.order.device)
+
+    def forward(self, *, mean_basis: bool = False) -> torch.Tensor:
+        """The numbers, shape (size,); mean_basis replaces the bits by their mean over all orders, zero."""
+        bits = self.bits[self.order[: self.n_chunks]]  # (nch, N)
+        if mean_basis:
+            bits = torch.zeros_like(bits)
+        if self.source is not None:
+            bits = torch.cat([bits, self.source()[: self.n_chunks, None]], dim=1)  # (nch, N + 1)
+        chunks: torch.Tensor = self.mapping(bits)  # (nch, n_mlp)
+        if self.config.layout == "interleaved":
+            chunks = chunks.T
+        flat = chunks.reshape(-1)[: self.size]
+        return flat - flat.mean() if self.config.center else flat
+
+
+class Generator(nn.Module):
+    """All m numbers, from one ChunkGenerator (the paper) or several side by side.
+
+    >>> from qpeft.qpa.config import QPAConfig
+    >>> released = Generator(4 * (768 + 50257), QPAConfig(n_mlp=2048, preset="released"))  # GPT-2 head, rank 4
+    >>> released.n_qubits, released.n_trainable  # Table 8 of arXiv:2410.09846
+    (7, 106264)
+    """
+
+    def __init__(self, m: int, config: QPAConfig, backend: Backend | None = None) -> None:
+        """Build for m numbers; everything random comes from config.seed and leaves torch's generator alone."""
+        super().__init__()
+        self.m, self.config = m, config.resolved()
+        pieces = min(self.config.n_generators, m)
+        sizes = [m // pieces + (i < m % pieces) for i in range(pieces)]
+        self.backend = backend or ExactBackend()
+        self.orders = torch.Generator().manual_seed(self.config.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            self.parts = nn.ModuleList(ChunkGenerator(size, self.config, self.backend) for size in sizes)
+
+    def chunk_generators(self) -> list[ChunkGenerator]:
+        """The parts, typed."""
+        return [part for part in self.parts if isinstance(part, ChunkGenerator)]
+
+    def redraw(self) -> None:
+        """Before each evaluation of the released preset: a new random basis order."""
+        if self.config.basis == "random":
+            for part in self.chunk_generators():
+                part.redraw(self.orders)
+
+    def forward(self, *, mean_basis: bool = False) -> torch.Tensor:
+        """The m generated numbers, shape (m,)."""
+        return torch.cat([part(mean_basis=mean_basis) for part in self.chunk_generators()])
+
+    @property
+    def n_qubits(self) -> int:
+        """Qubits of the (largest) circuit."""
+        return max(part.n_qubits for part in self.chunk_generators())
+
+    @property
+    def n_trainable(self) -> int:
+        """Numbers that are trained: angles and mapping weights."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+    @property
+    def n_angles(self) -> int:
+        """Circuit angles, trained or frozen; zero where a twin has no circuit."""
+        sources = [part.source for part in self.chunk_generators()]
+        return sum(source.angles.numel() for source in sources if isinstance(source, CircuitSource))
+
+    @property
+    def n_effective(self) -> int:
+        """Numbers that remain when an activation-free mapping is collapsed to one affine layer."""
+        total = 0
+        for part in self.chunk_generators():
+            inputs = part.n_qubits + (part.source is not None)
+            mapping = sum(p.numel() for p in part.mapping.parameters())
+            trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
+            widths = part.config.widths or ()
+            total += trained - mapping + effective_size(inputs, widths, part.config.n_mlp, str(part.config.activation))
+        return total
+
+    @property
+    def executions(self) -> int:
+        """Circuit evaluations so far."""
+        sources = [part.source for part in self.chunk_generators()]
+        return sum(int(source.executions) for source in sources if isinstance(source, CircuitSource))

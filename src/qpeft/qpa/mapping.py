@@ -1,0 +1,66 @@
+"""Mapping: the small network that turns basis bits and a probability into n_mlp adapter numbers (Eq. 6)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
+
+
+def build_mapping(inputs: int, widths: Sequence[int], n_mlp: int, activation: str) -> nn.Sequential:
+    """A chain of Linear layers with biases, inputs -> widths -> n_mlp.
+
+    With the paper's widths (32, 64, 128, 128, 64, 32, 32) it holds 38400 + 32 N + 33 n_mlp numbers for
+    inputs = N + 1; Table 1 of the paper leaves out the last 32 -> 32 layer, every published count contains it.
+
+    >>> sum(p.numel() for p in build_mapping(8, (32, 64, 128, 128, 64, 32, 32), 2048, "none").parameters())
+    106208
+
+    Args:
+        inputs: Input width, N bits and usually one probability.
+        widths: Hidden widths, may be empty.
+        n_mlp: Output width.
+        activation: ``none``, ``gelu``, ``relu`` or ``tanh``, between the layers.
+
+    Returns:
+        A module from (n_chunks, inputs) to (n_chunks, n_mlp).
+    """
+    sizes = [inputs, *widths, n_mlp]
+    layers: list[nn.Module] = []
+    for index, (wide_in, wide_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        layers.append(nn.Linear(wide_in, wide_out))
+        if activation != "none" and index < len(sizes) - 2:
+            layers.append(ACTIVATIONS[activation]())
+    return nn.Sequential(*layers)
+
+
+def collapse(mapping: nn.Sequential) -> nn.Linear:
+    """The single affine layer an activation-free mapping is equal to.
+
+    Args:
+        mapping: A chain of Linear layers only, as the released code has it.
+
+    Returns:
+        One Linear layer with (inputs + 1) * n_mlp numbers and the same outputs.
+    """
+    layers = [layer for layer in mapping if isinstance(layer, nn.Linear)]
+    weight, bias = layers[0].weight.double(), layers[0].bias.double()
+    for layer in layers[1:]:
+        weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
+    flat = nn.Linear(weight.shape[1], weight.shape[0]).to(layers[0].weight)
+    with torch.no_grad():
+        flat.weight.copy_(weight)
+        flat.bias.copy_(bias)
+    return flat
+
+
+def effective_size(inputs: int, widths: Sequence[int], n_mlp: int, activation: str) -> int:
+    """Free numbers of the mapping: all of them with an activation, those of one affine layer without.
+
+    >>> effective_size(8, (32, 64, 128, 128, 64, 32, 32), 2048, "none")  # 106208 stored
+    18432
+    """
+    sizes = [inputs, *widths, n_mlp]
+    stored = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    return min(stored, (inputs + 1) * n_mlp) if activation == "none" else stored

@@ -1,0 +1,226 @@
+"""QPAOptimizer: the QPA update (Eqs. 3-4) as a torch optimizer that writes the generated adapter back.
+
+The adapter's Parameters stay ordinary leaves, so every trainer, gradient checkpointing, accumulation and
+distributed wrapper works unchanged. One ``step()`` is: pull dL/da through the generator, step theta and b,
+generate a again, write it. Every checkpoint on disk is therefore already a stock adapter.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.optim import Optimizer
+
+from qpeft.errors import ConfigError, ModelError
+from qpeft.qpa.config import QPAConfig
+from qpeft.qpa.generator import Generator
+from qpeft.qpa.plan import Plan
+from qpeft.quantum import Backend
+
+INNER: dict[str, type[Optimizer]] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+
+
+def whole(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """The full tensor of a sharded one; others unchanged."""
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+
+def overwrite(parameter: torch.Tensor, value: torch.Tensor) -> None:
+    """Copy a full value into a Parameter, sharding it where the Parameter is sharded."""
+    value = value.to(parameter.dtype)
+    if isinstance(parameter, DTensor):
+        value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+    parameter.copy_(value)
+
+
+def block_scales(plan: Plan, tensors: list[torch.Tensor], scale: float, *, by_block: bool) -> torch.Tensor:
+    """The factor on each generated number, shape (m,).
+
+    With ``by_block`` a tensor's factor is multiplied by its initial root mean square, or by 1/sqrt(fan-in)
+    (its last axis) where it starts at zero.
+    """
+    factors = torch.full((plan.m,), scale)
+    if by_block:
+        for part, tensor in zip(plan.slices(factors), tensors, strict=True):
+            size = tensor.float().square().mean().sqrt().item()
+            part.mul_(size if size > 0 else tensor.shape[-1] ** -0.5)
+    return factors
+
+
+class QPAOptimizer(Optimizer):
+    """Trains a generator of adapter numbers instead of the numbers themselves (arXiv:2410.09846, Eq. 3).
+
+    Drop-in for any loop and for ``transformers.Trainer``::
+
+        Trainer(..., optimizer_cls_and_kwargs=(QPAOptimizer, {"config": QPAConfig(n_mlp=512), "lr": 1e-2}))
+
+    Args:
+        params: The trainable adapter Parameters, as any torch optimizer takes them; (name, Parameter) pairs are
+            needed for ``layout="released"``.
+        config: The generator.
+        lr: Learning rate of mapping and angles; schedulers that change ``param_groups[0]["lr"]`` act on both.
+        inner: ``adamw`` or ``sgd``, the optimizer of the generator's own numbers.
+        weight_decay: On the generator's own numbers.
+        inner_options: More keyword arguments for the inner optimizer, such as ``{"eps": 1e-6}``.
+        backend: Where the circuit runs; exact by default.
+
+    Raises:
+        ConfigError: The inner optimizer is unknown, or the layout needs names that were not given.
+        ModelError: There is nothing trainable.
+    """
+
+    def __init__(  # noqa: PLR0913 - the arguments of a torch optimizer, plus the generator's three
+        self,
+        params: Iterable[Any],
+        config: QPAConfig,
+        *,
+        lr: float = 1e-2,
+        inner: str = "adamw",
+        weight_decay: float = 0.0,
+        inner_options: dict[str, Any] | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        if inner not in INNER:
+            raise ConfigError(f"inner must be one of {', '.join(INNER)}; got {inner!r}")
+        super().__init__(params, {"lr": lr})
+        self.config = config.resolved()
+        tensors = [t.detach() for t in map(whole, self._parameters()) if t is not None]
+        self.plan = Plan.of(zip(self._names(), [t.shape for t in tensors], strict=True), str(self.config.layout))
+        self.generator = Generator(self.plan.m, self.config, backend).to(tensors[0].device)
+        self.factors = block_scales(
+            self.plan, tensors, float(self.config.scale or 0.0), by_block=bool(self.config.block_scale)
+        ).to(tensors[0].device)
+        self.written = self.plan.gather(tensors, self.factors)
+        self._vector: torch.Tensor | None = None
+        self.offset = torch.zeros_like(self.written)
+        if self.config.start == "identity":
+            self.offset = self.written - self.factors * self._evaluate().detach()
+        else:
+            self._generate()
+        self.inner = self._inner(inner, lr, {"weight_decay": weight_decay, **(inner_options or {})})
+
+    def _inner(self, name: str, lr: float, options: dict[str, Any]) -> Optimizer:
+        """The optimizer of the generator's numbers: mapping first, angles with their own factor."""
+        named = [(n, p) for n, p in self.generator.named_parameters() if p.requires_grad]
+        groups: list[dict[str, Any]] = [
+            {"params": [p for n, p in named if not n.endswith(".angles")], "factor": 1.0},
+            {"params": [p for n, p in named if n.endswith(".angles")], "factor": self.config.angle_learning_rate},
+        ]
+        return INNER[name]([group for group in groups if group["params"]], lr=lr, **options)
+
+    def _parameters(self) -> list[torch.Tensor]:
+        """The adapter's Parameters now; wrappers may have replaced the objects since construction."""
+        found = [p for group in self.param_groups for p in group["params"]]
+        if not found:
+            raise ModelError("the model has no trainable tensor to generate; wrap it with peft.get_peft_model first")
+        return found
+
+    def _names(self) -> list[str]:
+        """Names given by the caller, or numbers where the layout does not need them."""
+        names: list[str] = []
+        for group in self.param_groups:
+            given = group.get("param_names")
+            if given is None and self.config.layout == "released":
+                raise ConfigError(
+                    "qpa.layout 'released' orders tensors by name; pass named parameters: "
+                    "params=[(n, p) for n, p in model.named_parameters() if p.requires_grad]"
+                )
+            names += given or [f"tensor.{len(names) + i}" for i in range(len(group["params"]))]
+        return names
+
+    def _evaluate(self) -> torch.Tensor:
+        """The generated vector with its graph; kept, so that forward and gradient share one evaluation."""
+        if self._vector is None:
+            with torch.enable_grad():
+                self._vector = self.generator()
+        return self._vector
+
+    @torch.no_grad()
+    def _generate(self, *, mean_basis: bool = False) -> None:
+        """Generate a and write it into the adapter."""
+        if mean_basis:
+            vector = self.generator(mean_basis=True)
+        else:
+            self.generator.redraw()
+            self._vector = None
+            vector = self._evaluate().detach()
+        values = self.offset + self.factors * vector
+        for parameter, value in zip(self._parameters(), self.plan.slices(values), strict=True):
+            overwrite(parameter, value)
+        self.written = self._read()
+
+    def _read(self) -> torch.Tensor:
+        """The adapter as it is, one vector of shape (m,)."""
+        return self.plan.gather([whole(p) for p in self._parameters()], self.factors)
+
+    def _absorb(self) -> None:
+        """Keep edits that others made in place (some peft methods mask or re-normalise their tensors)."""
+        now = self._read()
+        if not torch.equal(now, self.written):
+            self.offset = self.offset + (now - self.written)
+            self.written = now
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update of the generator and of the adapter it writes."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._absorb()
+        gradient = self.plan.gather([whole(p.grad) for p in self._parameters()], self.factors)
+        vector = self._evaluate()
+        if vector.requires_grad:  # a config may leave nothing to train
+            vector.backward(gradient * self.factors)
+        self._vector = None
+        self._clip()
+        for group in self.inner.param_groups:
+            group["lr"] = self.param_groups[0]["lr"] * group["factor"]
+        self.inner.step()
+        self.inner.zero_grad(set_to_none=True)
+        self._generate()
+        return loss
+
+    def _clip(self) -> None:
+        """Clip in the generator's own space; the trainer's clipping acts on dL/da."""
+        if self.config.max_grad_norm > 0:
+            torch.nn.utils.clip_grad_norm_(self.generator.parameters(), self.config.max_grad_norm)
+
+    def finish(self) -> None:
+        """Write what is exported: for the released random basis the bits' mean, otherwise what is there already."""
+        self._absorb()
+        if self.config.basis == "random":
+            self._generate(mean_basis=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything a bitwise resume needs; plain tensors and numbers only."""
+        own = {
+            "inner": self.inner.state_dict(),
+            "generator": self.generator.state_dict(),
+            "orders": self.generator.orders.get_state(),
+            "offset": self.offset,
+            "written": self.written,
+        }
+        return {**super().state_dict(), "qpa": own}
+
+    @torch.no_grad()
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state; the adapter's own tensors are restored too.
+
+        Raises:
+            ConfigError: The state is of another optimizer, or of an adapter of another size.
+        """
+        own = state_dict.get("qpa")
+        if own is None:
+            raise ConfigError("a state of QPAOptimizer was required (key 'qpa'); got one of another optimizer")
+        if own["written"].numel() != self.plan.m:
+            raise ConfigError(f"the state holds {own['written'].numel()} adapter numbers; the model has {self.plan.m}")
+        super().load_state_dict({key: value for key, value in state_dict.items() if key != "qpa"})
+        self.generator.load_state_dict(own["generator"])
+        self.generator.orders.set_state(own["orders"].cpu().byte())
+        self.inner.load_state_dict(own["inner"])
+        self.offset, self.written = own["offset"].to(self.factors), own["written"].to(self.factors)
+        for parameter, value in zip(self._parameters(), self.plan.slices(self.written), strict=True):
+            overwrite(parameter, value)
+        self._vector = None

@@ -1,0 +1,57 @@
+"""What every place that can run a circuit has in common: one method and what it declares about itself."""
+
+from typing import Protocol
+
+from torch import Tensor
+
+from qpeft.circuits.circuit import Circuit
+
+
+class Backend(Protocol):
+    """Something that turns a circuit and angles into basis-state probabilities.
+
+    Settings such as shots, noise and seed belong to the constructor, so a backend is chosen once and
+    handed around. A new backend is one file that provides these members.
+    """
+
+    @property
+    def name(self) -> str:
+        """A short word for records and messages."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether autograd passes from the probabilities to the angles; else use parameter shift."""
+
+    @property
+    def input_gradient(self) -> bool:
+        """Whether autograd also passes to the input states, as layers below a circuit need."""
+
+    @property
+    def shots(self) -> int | None:
+        """Measurements per circuit; None is the exact distribution."""
+
+    @property
+    def noise(self) -> str | None:
+        """Name of the noise model or device; None is noiseless."""
+
+    def probabilities(self, circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
+        """Probabilities of all basis states.
+
+        Args:
+            circuit: any circuit.
+            angles: radians, shape ``(..., P)``.
+            states: amplitudes before the circuit, shape ``(..., 2**n)``; None is ``|0...0>``.
+
+        Returns:
+            Values in [0, 1], shape ``(..., 2**n)``, qubit 0 the most significant bit of the index.
+        """
+
+
+def is_exact(backend: Backend) -> bool:
+    """Whether a backend gives noiseless probabilities without sampling error.
+
+    >>> from qpeft.quantum.backends.exact import ExactBackend
+    >>> is_exact(ExactBackend())
+    True
+    """
+    return backend.shots is None and backend.noise is None

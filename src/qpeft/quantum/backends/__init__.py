@@ -1,0 +1,1 @@
+"""The places a circuit can run, one file each."""

@@ -1,0 +1,46 @@
+"""The exact backend: qpeft's own state-vector simulator, on CPU or GPU."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from qpeft.circuits.circuit import Circuit
+from qpeft.errors import ConfigError
+from qpeft.quantum.engine.simulate import probabilities
+
+
+@dataclass(frozen=True)
+class ExactBackend:
+    """Noiseless probabilities with gradients to angles and input states.
+
+    >>> from qpeft.circuits import build_ansatz
+    >>> ExactBackend(torch.float64).probabilities(build_ansatz("ry_cnot", 1, 1), torch.zeros(1)).dtype
+    torch.float64
+
+    Args:
+        dtype: precision of the simulation and of its result, float32 or float64; None follows the angles.
+
+    Raises:
+        ConfigError: the dtype is neither float32 nor float64, nor None.
+    """
+
+    dtype: torch.dtype | None = None
+    name: ClassVar[str] = "exact"
+    differentiable: ClassVar[bool] = True
+    input_gradient: ClassVar[bool] = True
+    shots: ClassVar[None] = None
+    noise: ClassVar[None] = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in (None, torch.float32, torch.float64):
+            raise ConfigError(f"dtype must be torch.float32, torch.float64 or None; got {self.dtype}")
+
+    def probabilities(self, circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
+        """Probabilities of all basis states (see ``qpeft.quantum.engine.probabilities``)."""
+        if self.dtype is None:
+            return probabilities(circuit, angles, states)
+        if states is not None:
+            states = states.to(self.dtype.to_complex() if states.is_complex() else self.dtype)
+        return probabilities(circuit, angles.to(self.dtype), states)

@@ -1,0 +1,222 @@
+"""The tensors a compiled circuit needs on one device, made once and cached."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+import torch
+
+from qpeft.circuits.circuit import Circuit, Operation, Parameter
+from qpeft.circuits.gates import Matrix
+from qpeft.quantum.engine.compiling import (
+    ControlledRotation,
+    Index,
+    Instruction,
+    Local,
+    Monomial,
+    compile_circuit,
+    controlled_entries,
+    qubit_groups,
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The 2x2 matrices of all gates that are multiplied out; the rotations stand first.
+
+    Attributes:
+        parameters: angle index of each rotation, or None if they are 0, 1, 2, ... in order.
+        at_zero: the rotations at angle 0, shape ``(R, 2, 2)``; rotation r is
+            ``cos(angle/2) at_zero[r] + sin(angle/2) at_pi[r]``.
+        at_pi: the rotations at angle pi, same shape.
+        fixed: gates without a parameter, shape ``(F, 2, 2)``, or None.
+    """
+
+    parameters: torch.Tensor | None
+    at_zero: torch.Tensor
+    at_pi: torch.Tensor
+    fixed: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class FactorBlock:
+    """All S Kronecker factors over k qubits: which table rows build them, and how their rows are permuted.
+
+    Attributes:
+        n_qubits: k.
+        rounds: for each round of gates the S * k table rows; None stands for the whole table in order.
+        rows: source of each row of the stacked factors, shape ``(S * 2**k,)``, or None.
+        phase: factor on each row, shape ``(S, 2**k, 1)``, or None.
+    """
+
+    n_qubits: int
+    rounds: tuple[torch.Tensor | None, ...]
+    rows: torch.Tensor | None
+    phase: torch.Tensor | None
+
+
+@dataclass(frozen=True)
+class ApplyFactors:
+    """Multiply qubit groups by factors; each entry is (k, factor within block k, first qubit)."""
+
+    factors: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ApplyMonomial:
+    """Reorder the amplitudes, then multiply them by a phase."""
+
+    source: torch.Tensor
+    phase: torch.Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class ApplyControlled:
+    """Apply a table row to the second wire where the first is 1 (see controlled_entries)."""
+
+    row: int
+    same: torch.Tensor
+    cross: torch.Tensor
+    other: torch.Tensor
+
+
+Step = ApplyFactors | ApplyMonomial | ApplyControlled
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything about a circuit that does not depend on angles."""
+
+    n_qubits: int
+    table: Table
+    blocks: tuple[FactorBlock, ...]
+    steps: tuple[Step, ...]
+    ground_state: torch.Tensor
+
+
+@lru_cache(maxsize=256)
+def make_plan(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Plan:
+    """The plan of a circuit for matrices of this dtype: complex, or real for a real circuit."""
+    instructions = compile_circuit(circuit)
+    n_rotations = sum(isinstance(operation.angle, Parameter) for operation in circuit.operations)
+    draft = _Draft(circuit, _Maker(device, dtype), n_rotations)
+    steps: list[Step] = []
+    position = 0
+    while position < len(instructions):
+        step, used = _step(draft, instructions[position], instructions[position + 1 : position + 2])
+        steps.append(step)
+        position += used
+    blocks = tuple(_block(draft, size) for size in draft.chains)
+    ground = np.eye(1, 2**circuit.n_qubits, dtype=np.complex128)[0]
+    return Plan(circuit.n_qubits, _table(draft), blocks, tuple(steps), draft.make.values(ground))
+
+
+@dataclass(frozen=True)
+class _Maker:
+    """Turns arrays into tensors of one device and dtype."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+    def values(self, array: Matrix) -> torch.Tensor:
+        return torch.as_tensor(array if self.dtype.is_complex else array.real).to(self.device, self.dtype)
+
+    def index(self, array: Index | list[int]) -> torch.Tensor:
+        return torch.as_tensor(array).to(self.device)
+
+
+@dataclass
+class _Draft:
+    """What a walk over the instructions collects: table rows, and for each size the factors."""
+
+    circuit: Circuit
+    make: _Maker
+    n_rotations: int
+    rotations: list[Operation] = field(default_factory=list)
+    fixed: dict[Operation | None, int] = field(default_factory=dict)
+    chains: dict[int, list[list[list[int]]]] = field(default_factory=dict)
+    orders: list[Monomial | None] = field(default_factory=list)
+
+    def row(self, operation: Operation | None) -> int:
+        """The table row of this gate; None is the identity."""
+        if operation is not None and isinstance(operation.angle, Parameter):
+            self.rotations.append(operation)
+            return len(self.rotations) - 1
+        key = None if operation is None else Operation(operation.gate, (), operation.angle)
+        return self.n_rotations + self.fixed.setdefault(key, len(self.fixed))
+
+
+def _step(draft: _Draft, first: Instruction, following: tuple[Instruction, ...]) -> tuple[Step, int]:
+    """The next step, and how many instructions it covers."""
+    if isinstance(first, Monomial):
+        phase = None if first.phase is None else draft.make.values(first.phase)
+        return ApplyMonomial(draft.make.index(first.source), phase), 1
+    if isinstance(first, ControlledRotation):
+        entries = controlled_entries(draft.circuit.n_qubits, first.operation.wires)
+        return ApplyControlled(draft.row(first.operation), *map(draft.make.index, entries)), 1
+    groups = qubit_groups(draft.circuit.n_qubits)
+    # One matrix for the whole register can take the permutation after it along, as an order of its rows.
+    if len(groups) == 1 and following and isinstance(following[0], Monomial):
+        return _factors(draft, first, groups, following[0]), 2
+    return _factors(draft, first, groups, None), 1
+
+
+def _factors(draft: _Draft, local: Local, groups: tuple[int, ...], order: Monomial | None) -> ApplyFactors:
+    factors: list[tuple[int, int, int]] = []
+    first = 0
+    for size in groups:
+        gates = local.gates[first : first + size]
+        if any(gates):
+            chains = draft.chains.setdefault(size, [])
+            chains.append([[draft.row(gate) for gate in column] for column in gates])
+            draft.orders.append(order)
+            factors.append((size, len(chains) - 1, first))
+        first += size
+    return ApplyFactors(tuple(factors))
+
+
+def _block(draft: _Draft, size: int) -> FactorBlock:
+    columns = [column for factor in draft.chains[size] for column in factor]
+    turns = range(max(map(len, columns)))
+    chosen = [[column[turn] if turn < len(column) else draft.row(None) for column in columns] for turn in turns]
+    whole = None if draft.fixed else list(range(len(draft.rotations)))
+    rounds = tuple(None if rows == whole else draft.make.index(rows) for rows in chosen)
+    orders = draft.orders
+    if not any(orders):
+        return FactorBlock(size, rounds, None, None)
+    unmoved = np.arange(2**size)
+    rows_of = [2**size * factor + (order.source if order else unmoved) for factor, order in enumerate(orders)]
+    phases = [np.ones(2**size) if order is None or order.phase is None else order.phase for order in orders]
+    phase = np.stack(phases)[..., None]
+    stacked = draft.make.index(np.concatenate(rows_of))
+    return FactorBlock(size, rounds, stacked, None if (phase == 1).all() else draft.make.values(phase))
+
+
+def _table(draft: _Draft) -> Table:
+    parameters = [one.angle.index for one in draft.rotations if isinstance(one.angle, Parameter)]
+    in_order = parameters == list(range(draft.circuit.n_parameters))
+    return Table(
+        parameters=None if in_order else draft.make.index(parameters),
+        at_zero=_stack(draft.make, (_small_matrix(one, 0.0) for one in draft.rotations)),
+        at_pi=_stack(draft.make, (_small_matrix(one, np.pi) for one in draft.rotations)),
+        fixed=_stack(draft.make, map(_fixed_matrix, draft.fixed)) if draft.fixed else None,
+    )
+
+
+def _stack(make: _Maker, matrices: Iterable[Matrix]) -> torch.Tensor:
+    return make.values(np.array(list(matrices), dtype=np.complex128).reshape(-1, 2, 2))
+
+
+def _fixed_matrix(operation: Operation | None) -> Matrix:
+    if operation is None:
+        return np.eye(2, dtype=np.complex128)
+    if isinstance(operation.angle, Parameter):
+        raise TypeError("a rotation with a parameter is no fixed gate")
+    return _small_matrix(operation, operation.angle)
+
+
+def _small_matrix(operation: Operation, angle: float | None) -> Matrix:
+    """The 2x2 matrix on the last wire, rid of rounding such as cos(pi/2) = 6e-17."""
+    matrix = operation.gate_row.matrix(angle)[-2:, -2:]
+    return np.where(np.abs(matrix) < 1e-16, 0, matrix)

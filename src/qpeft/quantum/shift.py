@@ -1,0 +1,189 @@
+"""Gradients from probabilities alone: parameter shift, as hardware needs it, and finite differences to check it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import pi, sqrt
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from qpeft.circuits.circuit import Circuit, Parameter
+from qpeft.errors import ShapeError
+
+# Called with a circuit and angles of shape (rows, K); answers probabilities of shape (rows, ..., 2**n).
+ProbabilitiesFn = Callable[[Circuit, Tensor], Tensor]
+
+# frequencies of a value in the angle -> (shift in radians, weight) of each evaluation in its exact derivative
+_FOUR_NEAR, _FOUR_FAR = (sqrt(2) + 1) / (4 * sqrt(2)), (sqrt(2) - 1) / (4 * sqrt(2))
+SHIFT_RULES: dict[tuple[float, ...], tuple[tuple[float, float], ...]] = {
+    (1.0,): ((pi / 2, 0.5), (-pi / 2, -0.5)),
+    (0.5, 1.0): (
+        (pi / 2, _FOUR_NEAR),
+        (-pi / 2, -_FOUR_NEAR),
+        (3 * pi / 2, -_FOUR_FAR),
+        (-3 * pi / 2, _FOUR_FAR),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ShiftTable:
+    """Which evaluations give the gradient of a circuit.
+
+    Attributes:
+        circuit: the circuit with one parameter per gate, so that each can be shifted alone.
+        origin: for each of its K parameters, the parameter of the original circuit.
+        rows: for each evaluation, the shifted parameter, the shift in radians and the weight.
+    """
+
+    circuit: Circuit
+    origin: tuple[int, ...]
+    rows: tuple[tuple[int, float, float], ...]
+
+
+@lru_cache(maxsize=256)
+def shift_table(circuit: Circuit) -> ShiftTable:
+    """The evaluations parameter shift needs: two per rotation, four per controlled rotation.
+
+    >>> from qpeft.circuits import build_ansatz
+    >>> len(shift_table(build_ansatz("ry_cnot", 3, 2)).rows)
+    12
+    """
+    unshared, origin = circuit.unshared()
+    rows = [
+        (operation.angle.index, shift, weight)
+        for operation in unshared.operations
+        if isinstance(operation.angle, Parameter)
+        for shift, weight in SHIFT_RULES[operation.gate_row.frequencies]
+    ]
+    return ShiftTable(unshared, origin, tuple(rows))
+
+
+def parameter_shift_vjp(fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, cotangent: Tensor) -> Tensor:
+    """Gradient of ``(cotangent * probabilities).sum()`` by parameter shift, in one call of fn.
+
+    >>> from qpeft.circuits import build_ansatz
+    >>> from qpeft.quantum.engine import probabilities
+    >>> circuit, angles = build_ansatz("ry_cnot", 1, 1), torch.tensor([torch.pi / 2])
+    >>> parameter_shift_vjp(probabilities, circuit, angles, torch.tensor([1.0, 0.0])).round(decimals=3)
+    tensor([-0.5000])
+
+    Args:
+        fn: maps a circuit and angles ``(rows, K)`` to probabilities ``(rows, ..., 2**n)``. It is given a
+            circuit with one parameter per gate, which differs from the original where gates share one.
+        circuit: the circuit to differentiate.
+        angles: radians, shape ``(P,)``.
+        cotangent: derivative of the loss by the probabilities, shape ``(..., 2**n)``.
+
+    Returns:
+        The gradient, shape ``(P,)``.
+
+    Raises:
+        ShapeError: the angles, or what fn returned, do not have these shapes.
+    """
+    _require_one_vector(circuit, angles)
+    table = shift_table(circuit)
+    if not table.rows:
+        return torch.zeros_like(angles)
+    index, shift, weight = zip(*table.rows, strict=True)
+    offsets = torch.zeros(len(index), len(table.origin), dtype=angles.dtype, device=angles.device)
+    offsets[torch.arange(len(index)), torch.tensor(index)] = offsets.new_tensor(shift)
+    origin = torch.tensor(table.origin, device=angles.device)
+    with torch.no_grad():
+        values = _contract(fn(table.circuit, angles[origin] + offsets), cotangent, len(index))
+        of_angle = origin[torch.tensor(index, device=angles.device)]
+        weighted = values.to(angles.dtype) * angles.new_tensor(weight)
+        return torch.zeros_like(angles).index_add(0, of_angle, weighted)
+
+
+def finite_difference_vjp(
+    fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, cotangent: Tensor, step: float = 1e-5
+) -> Tensor:
+    """The same gradient by central differences: approximate, for checks only.
+
+    Args:
+        fn: maps a circuit and angles ``(rows, P)`` to probabilities ``(rows, ..., 2**n)``.
+        circuit: the circuit to differentiate.
+        angles: radians, shape ``(P,)``; use float64.
+        cotangent: derivative of the loss by the probabilities, shape ``(..., 2**n)``.
+        step: radians.
+
+    Returns:
+        The gradient, shape ``(P,)``, with an error of order ``step**2``.
+
+    Raises:
+        ShapeError: the angles, or what fn returned, do not have these shapes.
+    """
+    _require_one_vector(circuit, angles)
+    if circuit.n_parameters == 0:
+        return torch.zeros_like(angles)
+    steps = step * torch.eye(circuit.n_parameters, dtype=angles.dtype, device=angles.device)
+    with torch.no_grad():
+        rows = torch.cat((angles + steps, angles - steps))
+        ahead, behind = _contract(fn(circuit, rows), cotangent, len(rows)).chunk(2)
+        return ((ahead - behind) / (2 * step)).to(angles.dtype)
+
+
+def shift_probabilities(fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor) -> Tensor:
+    """Probabilities from fn whose backward pass uses parameter shift, so fn itself needs no gradient.
+
+    >>> from qpeft.circuits import build_ansatz
+    >>> from qpeft.quantum.engine import probabilities
+    >>> angles = torch.tensor([torch.pi / 2], requires_grad=True)
+    >>> shift_probabilities(probabilities, build_ansatz("ry_cnot", 1, 1), angles)[0].backward()
+    >>> angles.grad.round(decimals=3)
+    tensor([-0.5000])
+
+    Args:
+        fn: maps a circuit and angles ``(rows, K)`` to probabilities ``(rows, ..., 2**n)``.
+        circuit: the circuit to run.
+        angles: radians, shape ``(P,)``.
+
+    Returns:
+        What fn gives for this one row, shape ``(..., 2**n)``. Its gradient reaches the angles only.
+
+    Raises:
+        ShapeError: the angles, or what fn returned, do not have these shapes.
+    """
+    _require_one_vector(circuit, angles)
+    result: Tensor = ShiftProbabilities.apply(angles, circuit, fn)  # type: ignore[no-untyped-call]
+    return result
+
+
+class ShiftProbabilities(torch.autograd.Function):
+    """The autograd function behind shift_probabilities."""
+
+    @staticmethod
+    def forward(ctx: Any, angles: Tensor, circuit: Circuit, fn: ProbabilitiesFn) -> Tensor:  # noqa: ANN401
+        """Run fn on one row of angles."""
+        ctx.save_for_backward(angles)
+        ctx.circuit, ctx.fn = circuit, fn
+        rows = fn(circuit, angles.detach().unsqueeze(0))
+        if rows.dim() < 2 or rows.shape[0] != 1:
+            raise ShapeError(f"fn was given 1 row of angles and must return shape (1, ..., 2**n); got {rows.shape}")
+        return rows[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+        """Parameter shift."""
+        (angles,) = ctx.saved_tensors
+        return parameter_shift_vjp(ctx.fn, ctx.circuit, angles, cotangents[0]), None, None
+
+
+def _contract(rows: Tensor, cotangent: Tensor, n_rows: int) -> Tensor:
+    expected = (n_rows, *cotangent.shape)
+    if rows.shape != expected:
+        raise ShapeError(f"fn must return shape {tuple(expected)}, rows before states; got {tuple(rows.shape)}")
+    return rows.flatten(1) @ cotangent.to(rows.dtype).flatten()
+
+
+def _require_one_vector(circuit: Circuit, angles: Tensor) -> None:
+    if angles.shape != (circuit.n_parameters,):
+        raise ShapeError(
+            f"parameter shift takes one vector of {circuit.n_parameters} angle(s), one per parameter; "
+            f"got shape {tuple(angles.shape)}"
+        )

@@ -1,0 +1,153 @@
+"""Recipe: a comparison as YAML - differences from a named base, every method a mapping, checked as a whole."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from qpeft.errors import ConfigError, nearest
+from qpeft.recipes.reader import apply_settings, line_of, merge, parse, read_mapping
+from qpeft.records import Comparison, DataSpec, EvalSpec, MethodSpec, ModelSpec, RunSpec, TrainSpec
+from qpeft.records.spec import Strict
+
+FOLDER = Path(__file__).parent
+SECTIONS: dict[str, type[BaseModel]] = {"model": ModelSpec, "data": DataSpec, "train": TrainSpec, "eval": EvalSpec}
+
+
+class Recipe(Strict):
+    """The keys of a recipe file.
+
+    A method is ``{name: ..., option: value, ...}``; ``over`` is a method itself; ``like: label`` starts from
+    another row; a ``train`` or ``data`` section inside a method overrides the common one for that row.
+    """
+
+    title: str = Field(description="one line for tables and the page")
+    description: str = ""
+    paper: dict[str, Any] | None = Field(None, description="paper id, item, published values, sources")
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    train: TrainSpec = TrainSpec()
+    eval: EvalSpec = EvalSpec()
+    methods: dict[str, dict[str, Any]] = Field(min_length=1, description="label: method")
+    baseline: str | None = Field(None, description="label to compare with; the first method by default")
+    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    learning_rates: list[float] = Field([], description="grid tried for every trained method on validation")
+
+
+def packaged() -> dict[str, Path]:
+    """Name and file of every recipe that ships with qpeft."""
+    return {path.stem: path for path in sorted(FOLDER.rglob("*.yaml"))}
+
+
+def find_recipe(name: str) -> Path:
+    """The file of a packaged recipe, or the path itself.
+
+    Raises:
+        ConfigError: There is neither.
+    """
+    if name in packaged():
+        return packaged()[name]
+    path = Path(name)
+    if not path.is_file():
+        known = packaged()
+        raise ConfigError(f"a recipe name ({', '.join(known)}) or a YAML file was expected; got {name!r}{nearest(name, known)}")
+    return path
+
+
+def load_recipe(name: str, settings: list[str] | None = None) -> Comparison:
+    """Read, merge, check, expand.
+
+    Args:
+        name: A packaged recipe or a YAML file.
+        settings: Texts ``a.b=value`` laid over the file.
+
+    Returns:
+        The comparison: one RunSpec a method.
+
+    Raises:
+        ConfigError: All faults of the file at once, each with its line, key, value and nearest valid key.
+    """
+    path = find_recipe(name)
+    body = apply_settings(read_mapping(path), settings or [])
+    try:
+        recipe = Recipe.model_validate(body)
+        return expand(recipe, path.stem)
+    except ValidationError as error:
+        faults = [describe(fault, path) for fault in error.errors()]
+        raise ConfigError("\n".join(faults)) from error
+    except ConfigError as error:
+        raise ConfigError(f"{path.name}: {error}") from error
+
+
+def describe(fault: Any, path: Path) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    """One fault of a recipe in plain words."""
+    keys = tuple(fault["loc"])
+    line = line_of(path, keys)
+    place = f"{path.name}:{line}" if line else path.name
+    dotted = ".".join(str(key) for key in keys)
+    if fault["type"] == "extra_forbidden":
+        section = SECTIONS.get(str(keys[0])) if len(keys) > 1 else Recipe
+        fields = section.model_fields if section else {}
+        return f"{place}: {dotted} is not a key{nearest(str(keys[-1]), fields)}; allowed: {', '.join(fields)}"
+    return f"{place}: {dotted}: {fault['msg']}; got {fault['input']!r}"
+
+
+def expand(recipe: Recipe, name: str) -> Comparison:
+    """One RunSpec for each method of a recipe."""
+    runs = tuple(run_of(recipe, label) for label in recipe.methods)
+    labels = list(recipe.methods)
+    baseline = recipe.baseline or labels[0]
+    if baseline not in labels:
+        raise ConfigError(f"baseline must be one of {', '.join(labels)}; got {baseline!r}{nearest(baseline, labels)}")
+    return Comparison(
+        name=name,
+        title=recipe.title,
+        baseline=baseline,
+        runs=runs,
+        seeds=tuple(recipe.seeds),
+        learning_rates=tuple(recipe.learning_rates),
+    )
+
+
+def run_of(recipe: Recipe, label: str) -> RunSpec:
+    """The spec of one row, with the row's own sections laid over the common ones."""
+    entry = inherited(recipe.methods, label, ())
+    sections: dict[str, BaseModel] = {}
+    for key in ("data", "train"):
+        common = getattr(recipe, key)
+        sections[key] = SECTIONS[key].model_validate({**common.model_dump(), **entry.pop(key, {})})
+    return RunSpec.model_validate(
+        {"label": label, "method": method_of(entry, label), "model": recipe.model, "eval": recipe.eval, **sections}
+    )
+
+
+def inherited(methods: dict[str, dict[str, Any]], label: str, seen: tuple[str, ...]) -> dict[str, Any]:
+    """A method entry with everything it takes over from the row named by ``like``."""
+    if label not in methods:
+        raise ConfigError(f"like must name another method; got {label!r}{nearest(label, methods)}")
+    if label in seen:
+        raise ConfigError(f"methods.{label} is like itself through {' -> '.join(seen)}")
+    entry = dict(methods[label])
+    parent = entry.pop("like", None)
+    return entry if parent is None else merge(inherited(methods, str(parent), (*seen, label)), entry)
+
+
+def method_of(entry: dict[str, Any], label: str) -> MethodSpec:
+    """A MethodSpec from a flat mapping: name, over, and the rest as options."""
+    rest = dict(entry)
+    if "name" not in rest:
+        raise ConfigError(f"methods.{label}.name is required: base, full, lora, dora, prefix, peft or qpa")
+    name, over = rest.pop("name"), rest.pop("over", None)
+    if over is not None and not isinstance(over, dict):
+        raise ConfigError(f"methods.{label}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")
+    return MethodSpec(name=str(name), options=rest, over=method_of(over, f"{label}.over") if over else None)
+
+
+def parse_method(text: str) -> MethodSpec:
+    """A method from one line of YAML, for the command line.
+
+    >>> parse_method("{name: lora, r: 4}").options
+    {'r': 4}
+    """
+    body = parse(text, "--method")
+    return method_of(body if isinstance(body, dict) else {"name": body}, "method")

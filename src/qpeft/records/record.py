@@ -1,0 +1,114 @@
+"""RunRecord: what one run was, what it measured and what it cost, in peft's method_comparison layout plus ours."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from qpeft.records.spec import RunSpec, Strict
+
+
+class Metric(Strict):
+    """One measured number and the exact definition it was measured by."""
+
+    name: str = Field(description="perplexity, perplexity_padded, ...")
+    split: Literal["train", "valid", "test"]
+    value: float
+    signature: str = Field(description="the definition: masking, weighting, lengths, counts")
+
+
+class Blocks(Strict):
+    """Sums over blocks of consecutive evaluation rows, so that intervals can resample the text."""
+
+    split: Literal["valid", "test"]
+    nll: list[float] = Field(description="summed negative log-likelihood of each block, nats")
+    tokens: list[int] = Field(description="counted tokens of each block")
+
+
+class CurvePoint(Strict):
+    """One point of the training curve."""
+
+    step: int
+    loss: float
+    learning_rate: float
+
+
+class Quantum(Strict):
+    """The circuit of a run; absent for classical methods."""
+
+    n_qubits: int
+    depth: int
+    ansatz: str
+    entangler: str
+    source: str = Field(description="circuit, frozen, table, none, no_entangler or mlp")
+    preset: str
+    n_angles: int
+    n_generated: int = Field(description="m: adapter numbers the generator writes")
+    n_chunks: int
+    n_mlp: int
+    backend: str = "exact"
+    shots: int | None = None
+    noise: str | None = None
+    grad_method: str = "autograd"
+    circuit_executions: int = Field(description="circuit evaluations of the whole run")
+
+
+class RunInfo(Strict):
+    """When and how the run was made (peft: run_info)."""
+
+    created_at: str
+    total_time: float = Field(description="seconds from start to record, all sessions of the run")
+    experiment_name: str
+    train_config: dict[str, Any]
+    peft_config: dict[str, Any] | None
+    error_msg: str = ""
+
+
+class TrainInfo(Strict):
+    """Sizes and cost (peft: train_info)."""
+
+    accelerator_memory_max: int = Field(description="bytes; 0 on CPU")
+    process_memory_max: int = Field(description="bytes of resident memory at its peak")
+    train_time: float = Field(description="seconds inside the training loop")
+    step_time_median: float = Field(description="seconds of one optimizer step, median")
+    file_size: int = Field(description="bytes of the saved adapter")
+    num_trainable_params: int = Field(description="numbers the optimizer really trains")
+    num_adapter_params: int = Field(description="numbers of the adapter that is saved")
+    num_total_params: int
+    effective_params: int | None = Field(None, description="free numbers left when an affine mapping collapses")
+    train_tokens: int
+    status: Literal["success", "failed"]
+    metrics: list[dict[str, Any]] = Field(default_factory=list, description="peft's per-evaluation rows")
+
+
+class MetaInfo(Strict):
+    """The environment (peft: meta_info)."""
+
+    model_info: dict[str, Any]
+    dataset_info: dict[str, Any]
+    package_info: dict[str, str | None]
+    system_info: dict[str, Any]
+    pytorch_info: str
+
+
+class RunRecord(Strict):
+    """Everything known about one finished run."""
+
+    version: int = 1
+    identity: str
+    seed: int
+    spec: RunSpec
+    run_info: RunInfo
+    train_info: TrainInfo
+    meta_info: MetaInfo
+    metrics: list[Metric]
+    blocks: list[Blocks] = Field(default_factory=list)
+    curve: list[CurvePoint] = Field(default_factory=list)
+    quantum: Quantum | None = None
+
+    def metric(self, name: str, split: str = "test") -> float | None:
+        """The value of one metric, or None where it was not measured."""
+        return next((m.value for m in self.metrics if m.name == name and m.split == split), None)
+
+    def block(self, split: str) -> Blocks | None:
+        """The block sums of one split, or None where it was not measured."""
+        return next((b for b in self.blocks if b.split == split), None)

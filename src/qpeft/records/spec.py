@@ -1,0 +1,134 @@
+"""RunSpec: everything that decides the result of one training run, and its identity."""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SPEC_VERSION = 1
+
+
+class Strict(BaseModel):
+    """A frozen pydantic model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSpec(Strict):
+    """The base model."""
+
+    name: str = Field("embedded", description="'embedded', a local folder, or a hub name")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype the base is loaded in")
+    revision: str | None = Field(None, description="hub revision")
+
+
+class DataSpec(Strict):
+    """The texts, how they are cut into rows, and which tokens count in the loss."""
+
+    name: str = Field("embedded", description="'embedded', a folder, a file, or a hub name")
+    format: Literal["auto", "text", "alpaca", "messages", "sharegpt", "prompt_completion"] = "auto"
+    layout: Literal["rows", "packed"] = Field("rows", description="one row a text, or concatenated and cut")
+    loss: Literal["masked", "padded"] = Field(
+        "masked", description="masked: real tokens only; padded: padding counts too, as the QPA authors do"
+    )
+    max_length: int = Field(128, ge=8, description="tokens a row")
+    drop_empty: bool = Field(True, description="leave empty lines out")
+    train_rows: int | None = Field(None, ge=1, description="use only the first rows of the training split")
+    eval_rows: int | None = Field(None, ge=1, description="use only the first rows of validation and test")
+    seed: int = Field(0, description="seed of the split when the data has none of its own")
+
+
+class TrainSpec(Strict):
+    """The optimisation of one run; equal for every method of a comparison unless a method says otherwise."""
+
+    steps: int = Field(200, ge=1, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, description="rows a micro-batch")
+    gradient_accumulation: int = Field(1, ge=1)
+    learning_rate: float = Field(1e-3, gt=0)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    weight_decay: float = Field(0.0, ge=0)
+    adam_eps: float = Field(1e-8, gt=0)
+    scheduler: Literal["linear", "cosine", "constant"] = "linear"
+    warmup_steps: int = Field(0, ge=0)
+    max_grad_norm: float = Field(1.0, ge=0, description="0 switches clipping off")
+    precision: Literal["float32", "bf16"] = "float32"
+    gradient_checkpointing: bool = False
+    checkpoint_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: only at the end")
+    log_steps: int = Field(5, ge=1)
+
+
+class EvalSpec(Strict):
+    """How perplexity is measured."""
+
+    batch_size: int = Field(16, ge=1)
+    stride: int | None = Field(None, ge=1, description="new tokens a window for rows longer than max_length")
+    padded: bool = Field(True, description="also measure the papers' padded perplexity")
+
+
+class MethodSpec(Strict):
+    """One method: a name of the dict of methods, its own options, and the method it works over."""
+
+    name: str = Field(description="a name of `qpeft.training.METHODS`: frozen, full, peft, qpa, ...")
+    options: dict[str, Any] = Field(default_factory=dict, description="fields of the method's config")
+    over: "MethodSpec | None" = Field(None, description="the method whose numbers QPA generates")
+
+
+class RunSpec(Strict):
+    """One run: model, data, training, method, seed."""
+
+    method: MethodSpec
+    label: str = Field(description="the name of the row in the comparison table")
+    seed: int = 0
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    train: TrainSpec = TrainSpec()
+    eval: EvalSpec = EvalSpec()
+    purpose: Literal["final", "tune"] = Field("final", description="tune runs are measured on validation only")
+
+    def identity(self) -> str:
+        """Sixteen hex digits of the sha256 of the canonical JSON; equal specs have equal identities.
+
+        >>> a = RunSpec(method=MethodSpec(name="frozen"), label="base")
+        >>> a.identity() == RunSpec.model_validate(a.model_dump()).identity()
+        True
+        """
+        body = {"version": SPEC_VERSION, **self.model_dump(mode="json")}
+        canonical = json.dumps(body, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def folder(self) -> str:
+        """The name of the run's folder: readable first, unique at the end."""
+        readable = "".join(c if c.isalnum() or c in "-." else "-" for c in self.label)
+        return f"{readable}-s{self.seed}-{self.purpose}-{self.identity()[:8]}"
+
+
+class Comparison(Strict):
+    """Several methods on equal terms: the same data order a seed, the same grid of learning rates, the same steps."""
+
+    name: str
+    title: str
+    baseline: str = Field(description="label every other method is compared with")
+    runs: tuple[RunSpec, ...] = Field(description="one spec a label; seed and learning rate are filled in")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    learning_rates: tuple[float, ...] = Field((), description="grid for every trained method; empty: no tuning")
+    tune_seed: int = Field(1000, description="seed of the tuning runs, none of the final ones")
+
+    def tune_specs(self, run: RunSpec) -> list[RunSpec]:
+        """One tuning run for each learning rate of the grid."""
+        return [
+            run.model_copy(
+                update={
+                    "seed": self.tune_seed,
+                    "purpose": "tune",
+                    "train": run.train.model_copy(update={"learning_rate": rate}),
+                }
+            )
+            for rate in self.learning_rates
+        ]
+
+    def final_specs(self, run: RunSpec, learning_rate: float | None) -> list[RunSpec]:
+        """One final run for each seed, at the learning rate validation chose."""
+        rate = run.train.learning_rate if learning_rate is None else learning_rate
+        train = run.train.model_copy(update={"learning_rate": rate})
+        return [run.model_copy(update={"seed": seed, "train": train}) for seed in self.seeds]

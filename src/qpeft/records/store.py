@@ -1,0 +1,62 @@
+"""The record store: one JSON file a run, written once, atomically; a rerun finds it by identity."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from qpeft.errors import RecordError
+from qpeft.records.record import RunRecord
+
+RECORD = "record.json"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write text to a temporary name in the same folder, flush it to disk, rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_record(record: RunRecord, path: Path) -> None:
+    """Write one record as JSON."""
+    write_atomically(path, record.model_dump_json(indent=1) + "\n")
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record.
+
+    Raises:
+        RecordError: the file is missing, is no JSON, or does not have the fields of a record.
+    """
+    try:
+        return RunRecord.model_validate_json(path.read_text("utf-8"))
+    except OSError as error:
+        raise RecordError(f"a record was expected at {path}: {error.strerror}; run the comparison first") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise RecordError(f"{path} is no qpeft record: {where}: {first['msg']}; delete it to run again") from error
+
+
+def find_records(folder: Path) -> list[RunRecord]:
+    """All records at or below a folder, in order of label, purpose and seed.
+
+    Raises:
+        RecordError: the folder does not exist, or a record in it is damaged.
+    """
+    if not folder.is_dir():
+        raise RecordError(f"a folder with records was expected, got {folder}")
+    paths = {*folder.rglob(RECORD), *folder.rglob("*.record.json")}
+    records = [read_record(path) for path in sorted(paths)]
+    return sorted(records, key=lambda r: (r.spec.label, r.spec.purpose, r.seed))

@@ -1,0 +1,98 @@
+"""What a reader has to know before believing the numbers: each note is one sentence, shown on the page."""
+
+from collections.abc import Iterable, Sequence
+
+from qpeft.records import RunRecord
+from qpeft.report.groups import Groups, differing_keys, final_groups, finite_metric, tune_groups
+from qpeft.report.summary import ENOUGH_SEEDS, Row
+
+# These may differ between methods without making the comparison unequal.
+PER_METHOD = ("label", "seed", "method.", "train.learning_rate")
+
+
+def caveats(records: Iterable[RunRecord], rows: Sequence[Row]) -> list[str]:
+    """The notes of one comparison, most important first; an empty list when there is nothing to say.
+
+    Args:
+        records: records of one comparison.
+        rows: the rows of ``summarise`` of the same records.
+
+    Returns:
+        Sentences in plain text.
+
+    Raises:
+        RecordError: there is no final record.
+    """
+    kept = list(records)
+    groups, tuned = final_groups(kept), tune_groups(kept)
+    found = [_few_seeds(rows), _failed(rows), _no_interval(rows), *_unequal(groups), _signatures(groups)]
+    return [note for note in (*found, _tuning_budget(rows), *_edges(groups, tuned)) if note]
+
+
+def _few_seeds(rows: Sequence[Row]) -> str:
+    few = [row.label for row in rows if row.perplexity is not None and len(row.seeds) < ENOUGH_SEEDS and row.trainable]
+    return (
+        f"Fewer than {ENOUGH_SEEDS} seeds: {', '.join(few)}. Their intervals say little or nothing about "
+        "how the result changes from seed to seed."
+        if few
+        else ""
+    )
+
+
+def _failed(rows: Sequence[Row]) -> str:
+    failed = [f"{row.label} ({row.failed})" for row in rows if row.failed]
+    return f"Runs that failed or have no finite test perplexity, left out of all means: {', '.join(failed)}." * bool(
+        failed
+    )
+
+
+def _no_interval(rows: Sequence[Row]) -> str:
+    bare = [row.label for row in rows if row.perplexity is not None and row.low is None]
+    return f"No interval, because the records hold too few block sums: {', '.join(bare)}." * bool(bare)
+
+
+def _unequal(groups: Groups) -> list[str]:
+    differing = differing_keys([runs[0].spec for runs in groups.values()])
+    return [
+        f"Not equal for all methods: {key} ({', '.join(str(value) for value in values)})."
+        for key, values in differing.items()
+        if not key.startswith(PER_METHOD)
+    ]
+
+
+def _signatures(groups: Groups) -> str:
+    signatures = {
+        metric.signature
+        for runs in groups.values()
+        for run in runs
+        for metric in run.metrics
+        if metric.name == "perplexity" and metric.split == "test"
+    }
+    return (
+        f"Test perplexity was measured by {len(signatures)} different definitions (see Metrics); "
+        "numbers of different definitions cannot be compared."
+        if len(signatures) > 1
+        else ""
+    )
+
+
+def _tuning_budget(rows: Sequence[Row]) -> str:
+    budgets = {row.tuning_runs for row in rows if row.trainable}
+    listed = ", ".join(f"{row.label} {row.tuning_runs}" for row in rows if row.trainable)
+    return f"The number of tuning runs is not equal for all methods: {listed}." * (len(budgets) > 1)
+
+
+def _edges(groups: Groups, tuned: Groups) -> list[str]:
+    """Methods whose chosen learning rate is the smallest or largest that was tried."""
+    out = []
+    for label, runs in tuned.items():
+        rates = sorted({run.spec.train.learning_rate for run in runs if finite_metric(run, "perplexity", "valid")})
+        if label not in groups or len(rates) < 2:
+            continue
+        chosen = groups[label][0].spec.train.learning_rate
+        if chosen in (rates[0], rates[-1]):
+            edge = "smallest" if chosen == rates[0] else "largest"
+            out.append(
+                f"{label}: the chosen learning rate {chosen:g} is the {edge} that was tried; others may be better."
+            )
+    return out

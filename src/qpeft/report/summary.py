@@ -1,0 +1,141 @@
+"""One row a method: perplexity with its interval, sizes and cost, over all seeds of its final runs."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from qpeft.metrics.intervals import perplexity_interval
+from qpeft.records import RunRecord
+from qpeft.report.groups import block_arrays, final_groups, finite_metric, measured, tune_groups
+
+ENOUGH_SEEDS = 3
+CURVE_TAIL = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One method of a comparison.
+
+    ``None`` means "not measured". Perplexities are of the test split; ``low`` and ``high`` bound
+    the 95 % interval of ``perplexity``; ``final_loss`` is in nats per token.
+    """
+
+    label: str
+    method: str
+    seeds: tuple[int, ...]
+    failed: int
+    perplexity: float | None
+    low: float | None
+    high: float | None
+    seed_perplexities: tuple[float, ...]
+    padded: float | None
+    final_loss: float | None
+    trainable: int
+    adapter: int
+    effective: int | None
+    total: int
+    step_seconds: float | None
+    train_seconds: float | None
+    memory_bytes: int | None
+    file_size: int
+    executions: int | None
+    qubits: int | None
+    source: str | None
+    preset: str | None
+    learning_rate: float
+    tuning_runs: int
+
+
+def summarise(records: Iterable[RunRecord]) -> list[Row]:
+    """One row a label, lowest test perplexity first, labels without one last.
+
+    Only records with purpose ``final`` become rows; tuning runs are counted. Runs that failed or
+    have no finite test perplexity are counted in ``failed`` and left out of every mean.
+
+    Args:
+        records: records of one comparison, in any order.
+
+    Returns:
+        The rows.
+
+    Raises:
+        RecordError: there is no final record, or one label holds runs of different specs.
+
+    >>> summarise([])
+    Traceback (most recent call last):
+    ...
+    qpeft.errors.RecordError: a report needs records with purpose 'final', got none; finish the comparison first
+    """
+    kept = list(records)
+    tuned = tune_groups(kept)
+    rows = [_row(label, runs, len(tuned.get(label, []))) for label, runs in final_groups(kept).items()]
+    return sorted(rows, key=lambda row: (row.perplexity is None, row.perplexity or 0.0, row.label))
+
+
+def final_loss(run: RunRecord) -> float | None:
+    """Mean of the last tenth of the training curve, nats per token; None without a curve."""
+    if not run.curve:
+        return None
+    tail = run.curve[-max(1, math.ceil(CURVE_TAIL * len(run.curve))) :]
+    return fmean(point.loss for point in tail)
+
+
+def _row(label: str, runs: Sequence[RunRecord], tuning_runs: int) -> Row:
+    good = measured(runs)
+    shown = good[0] if good else runs[0]
+    info, quantum = shown.train_info, shown.quantum
+    perplexities = _values(finite_metric(run, "perplexity", "test") for run in good)
+    low, high = _interval(good)
+    over = shown.spec.method.over
+    return Row(
+        label=label,
+        method=shown.spec.method.name + (f" over {over.name}" if over else ""),
+        seeds=tuple(run.seed for run in good),
+        failed=len(runs) - len(good),
+        perplexity=_geometric_mean(perplexities),
+        low=low,
+        high=high,
+        seed_perplexities=tuple(perplexities),
+        padded=_geometric_mean(_values(finite_metric(run, "perplexity_padded", "test") for run in good)),
+        final_loss=_mean(_values(final_loss(run) for run in good)),
+        trainable=info.num_trainable_params,
+        adapter=info.num_adapter_params,
+        effective=info.effective_params,
+        total=info.num_total_params,
+        step_seconds=median([run.train_info.step_time_median for run in good]) if good else None,
+        train_seconds=_mean([run.train_info.train_time for run in good]),
+        memory_bytes=max((_memory(run) for run in good), default=None),
+        file_size=info.file_size,
+        executions=quantum.circuit_executions if quantum else None,
+        qubits=quantum.n_qubits if quantum else None,
+        source=quantum.source if quantum else None,
+        preset=quantum.preset if quantum else None,
+        learning_rate=shown.spec.train.learning_rate,
+        tuning_runs=tuning_runs,
+    )
+
+
+def _interval(runs: Sequence[RunRecord]) -> tuple[float, float] | tuple[None, None]:
+    """The 95 % interval over seeds and blocks; none where there is nothing to resample."""
+    arrays = block_arrays(runs)
+    if arrays is None or arrays[0].size < 2:
+        return None, None
+    return perplexity_interval(*arrays)
+
+
+def _memory(run: RunRecord) -> int:
+    return run.train_info.accelerator_memory_max or run.train_info.process_memory_max
+
+
+def _values(numbers: Iterable[float | None]) -> list[float]:
+    return [number for number in numbers if number is not None]
+
+
+def _mean(numbers: Sequence[float]) -> float | None:
+    return fmean(numbers) if numbers else None
+
+
+def _geometric_mean(perplexities: Sequence[float]) -> float | None:
+    """Exp of the mean over seeds of the negative log-likelihood per token."""
+    return math.exp(fmean(math.log(value) for value in perplexities)) if perplexities else None

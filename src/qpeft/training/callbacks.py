@@ -1,0 +1,84 @@
+"""Trainer callbacks: progress, step times, complete checkpoints, the generator beside each checkpoint."""
+
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from transformers import TrainerCallback
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from qpeft.qpa import QPAOptimizer
+from qpeft.qpa.bake import save_generator
+
+COMPLETE = "complete"
+
+
+class Progress(Protocol):
+    """Whoever shows progress: the command line, a notebook, nobody."""
+
+    def step(self, done: int, total: int, loss: float | None) -> None:
+        """Called after each optimizer step; loss is nats, None until the first was logged."""
+
+    def phase(self, name: str) -> None:
+        """Called when a run goes on to another part of its work."""
+
+
+class Silent:
+    """Shows nothing."""
+
+    def step(self, done: int, total: int, loss: float | None) -> None:
+        """Ignore."""
+
+    def phase(self, name: str) -> None:
+        """Ignore."""
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Times every optimizer step and reports it."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Report to this progress."""
+        self.progress = progress
+        self.times: list[float] = []
+        self.loss: float | None = None
+        self._began = 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Start the clock of one step."""
+        self._began = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Stop it."""
+        self.times.append(time.perf_counter() - self._began)
+        self.progress.step(state.global_step, state.max_steps, self.loss)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401
+        """Remember the last loss."""
+        self.loss = logs.get("loss", self.loss)
+
+    def median(self) -> float:
+        """Median seconds of a step; the first steps, which warm caches, are left out where there are enough."""
+        return median(self.times[3:] or self.times or [0.0])
+
+
+class Checkpoints(TrainerCallback):  # type: ignore[misc]
+    """Marks a checkpoint complete once everything is on disk; a kill in between leaves it unmarked.
+
+    Where QPA trains, its generator is written beside the adapter, so that ``save_only_model`` does not lose it.
+    """
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+        """Write the generator and the mark."""
+        folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))
+        if isinstance(optimizer, QPAOptimizer):
+            save_generator(optimizer, folder)
+        (folder / COMPLETE).touch()
+
+
+def last_complete(folder: Path) -> str | None:
+    """The newest complete checkpoint below a folder, or None."""
+    marked = [path.parent for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{COMPLETE}")]
+    newest = max(marked, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
+    return None if newest is None else str(newest)

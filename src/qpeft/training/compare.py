@@ -1,0 +1,109 @@
+"""A comparison: tune every method on the same grid, run every seed, skip what is done, go on after a failure."""
+
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from qpeft.errors import QpeftError
+from qpeft.records import Comparison, RunRecord, RunSpec, write_atomically
+from qpeft.training.callbacks import Progress, Silent
+from qpeft.training.methods import METHODS, check_method
+from qpeft.training.run import train_run
+
+
+@dataclass
+class Outcome:
+    """The records of a comparison, and the runs that failed with their messages."""
+
+    records: list[RunRecord] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+
+
+def run_comparison(comparison: Comparison, folder: Path, progress: "ComparisonProgress | None" = None) -> Outcome:
+    """Do every run of a comparison that is not on disk yet.
+
+    The learning rate of a method is the one with the lowest validation perplexity among its tuning runs, whose
+    seed no final run uses; the test split is never looked at before.
+
+    Args:
+        comparison: Methods, seeds, grid.
+        folder: One sub-folder a run; an interrupted comparison goes on here.
+        progress: Shows where it stands.
+
+    Returns:
+        Records of all runs that succeeded, and the failures.
+
+    Raises:
+        ConfigError: A method of the comparison cannot be used; nothing was run.
+    """
+    progress = progress or ComparisonProgress()
+    for run in comparison.runs:
+        check_method(run.method)
+    outcome = Outcome()
+    progress.plan(planned(comparison))
+    for run in comparison.runs:
+        rate = tuned_rate(comparison, run, folder, outcome, progress) if tunable(comparison, run) else None
+        for spec in finals(comparison, run, rate):
+            attempt(spec, folder, outcome, progress)
+    return outcome
+
+
+class ComparisonProgress:
+    """Shows nothing; the command line has one that does."""
+
+    def plan(self, runs: int) -> None:
+        """Called once with the number of runs."""
+
+    def start(self, spec: RunSpec) -> Progress:
+        """Called before each run."""
+        return Silent()
+
+    def end(self, spec: RunSpec, error: str | None) -> None:
+        """Called after each run, with its error message if it failed."""
+
+
+def tunable(comparison: Comparison, run: RunSpec) -> bool:
+    """Whether a method has a learning rate to choose."""
+    return bool(comparison.learning_rates) and run.method.name != "base"
+
+
+def finals(comparison: Comparison, run: RunSpec, rate: float | None) -> list[RunSpec]:
+    """The final runs of a method; the base model depends on no seed and runs once."""
+    specs = comparison.final_specs(run, rate)
+    return specs[:1] if run.method.name == "base" else specs
+
+
+def planned(comparison: Comparison) -> int:
+    """Number of runs, tuning included."""
+    tuning = sum(len(comparison.learning_rates) for run in comparison.runs if tunable(comparison, run))
+    return tuning + sum(len(finals(comparison, run, None)) for run in comparison.runs)
+
+
+def tuned_rate(
+    comparison: Comparison, run: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress
+) -> float | None:
+    """The learning rate with the lowest validation perplexity."""
+    tried = [attempt(spec, folder, outcome, progress) for spec in comparison.tune_specs(run)]
+    measured = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tried if record]
+    finite = [(value, rate) for value, rate in measured if value is not None]
+    return min(finite)[1] if finite else None
+
+
+def attempt(spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress) -> RunRecord | None:
+    """One run; its failure is noted, written beside it, and does not stop the others."""
+    place = folder / spec.folder()
+    try:
+        record = train_run(spec, place, progress.start(spec))
+    except (QpeftError, RuntimeError, ValueError, OSError) as error:
+        message = f"{type(error).__name__}: {error}"
+        outcome.failures[spec.folder()] = message
+        write_atomically(place / "error.txt", traceback.format_exc())
+        progress.end(spec, message)
+        return None
+    (place / "error.txt").unlink(missing_ok=True)
+    outcome.records.append(record)
+    progress.end(spec, None)
+    return record
+
+
+__all__ = ["METHODS", "ComparisonProgress", "Outcome", "run_comparison"]

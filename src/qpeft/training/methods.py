@@ -1,0 +1,156 @@
+"""The one dict of all methods: from a MethodSpec to a model that is ready to train."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import peft
+import torch
+
+from qpeft.errors import ConfigError, ModelError, nearest
+from qpeft.qpa import QPAConfig, QPAOptimizer
+from qpeft.records import MethodSpec
+from qpeft.training.models import targets_head, untie_head
+
+
+@dataclass
+class Built:
+    """A model ready to train, and what trains it."""
+
+    model: Any
+    peft_config: Any = None
+    qpa: QPAConfig | None = None
+    trained: bool = True
+    notes: list[str] = field(default_factory=list)
+
+    def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """Names and Parameters that receive gradients."""
+        return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def optimizer(self, train: Any) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:  # noqa: ANN401 - TrainSpec
+        """Class and arguments for ``Trainer(optimizer_cls_and_kwargs=...)``."""
+        options = {"eps": train.adam_eps} if train.optimizer == "adamw" else {}
+        if self.qpa is not None:
+            return QPAOptimizer, {
+                "params": self.named_trainable(),
+                "config": self.qpa,
+                "lr": train.learning_rate,
+                "inner": train.optimizer,
+                "weight_decay": train.weight_decay,
+                "inner_options": options,
+            }
+        classes = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+        return classes[train.optimizer], {"lr": train.learning_rate, "weight_decay": train.weight_decay, **options}
+
+
+def build_method(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401 - any transformers model
+    """Attach a method to a base model; equal seeds give equal adapters before training.
+
+    Args:
+        model: A transformers causal model; it is changed in place, as peft does.
+        method: The method and its options.
+        seed: Seeds peft's initial values, and the generator where its own seed is not set.
+
+    Raises:
+        ConfigError: The method, or one of its options, is unknown or out of range.
+        ModelError: The model cannot carry this adapter.
+    """
+    check_method(method)
+    torch.manual_seed(seed)
+    return METHODS[method.name](model, method, seed)
+
+
+def check_method(method: MethodSpec) -> None:
+    """Check name and options without a model.
+
+    Raises:
+        ConfigError: Says which key, what was given, and the nearest valid one.
+    """
+    if method.name not in METHODS:
+        hint = nearest(method.name, METHODS)
+        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}; got {method.name!r}{hint}")
+    if method.name == "qpa":
+        if method.over is None or method.over.name not in ADAPTERS:
+            raise ConfigError(
+                f"method qpa works over an adapter; give `over: {{name: ...}}` with one of {', '.join(ADAPTERS)}"
+            )
+        QPAConfig.from_dict(method.options)
+        check_method(method.over)
+        return
+    if method.over is not None:
+        raise ConfigError(f"method.over belongs to qpa only; got it with {method.name!r}")
+    if method.name in ADAPTERS:
+        peft_config(method)
+    elif method.options:
+        raise ConfigError(f"method {method.name!r} takes no options; got {', '.join(method.options)}")
+
+
+def peft_config(method: MethodSpec) -> Any:  # noqa: ANN401 - any peft config
+    """The peft config of an adapter method.
+
+    Raises:
+        ConfigError: The type or a field does not exist in the installed peft, or peft refuses a value.
+    """
+    options = {"task_type": "CAUSAL_LM", **FIXED.get(method.name, {}), **method.options}
+    wanted = str(options.pop("peft_type", "LORA")).upper()
+    known = {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    if wanted not in known:
+        raise ConfigError(f"method.peft_type must be a type of the installed peft; got {wanted!r}{nearest(wanted, known)}")
+    fields = [f.name for f in dataclasses.fields(known[wanted])]
+    for key in options:
+        if key not in fields:
+            raise ConfigError(f"method.{key} is not a field of {known[wanted].__name__}{nearest(key, fields)}")
+    try:
+        return known[wanted](**options)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
+
+
+def _base(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+    """The base model as it is, for reference."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return Built(model, trained=False)
+
+
+def _full(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+    """Every number of the base model is trained."""
+    return Built(model)
+
+
+def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+    """Any method of the installed peft."""
+    config = peft_config(method)
+    notes = []
+    if targets_head(model, config) and untie_head(model):
+        notes.append("the head was tied to the embedding and has weights of its own now")
+    try:
+        wrapped = peft.get_peft_model(model, config)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"peft cannot put {config.peft_type} on {type(model).__name__}: {error}") from error
+    return Built(wrapped, peft_config=config, notes=notes)
+
+
+def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401
+    """QPA over any of the adapters."""
+    assert method.over is not None  # noqa: S101 - check_method has seen to it
+    built = METHODS[method.over.name](model, method.over, seed)
+    built.qpa = QPAConfig.from_dict({"seed": seed, **method.options}).resolved()
+    return built
+
+
+Builder = Callable[[Any, MethodSpec, int], Built]
+# Adapter methods that are peft's own; a name fixes some fields of the config.
+ADAPTERS = ("lora", "dora", "prefix", "peft")
+FIXED: dict[str, dict[str, Any]] = {
+    "lora": {"peft_type": "LORA"},
+    "dora": {"peft_type": "LORA", "use_dora": True},
+    "prefix": {"peft_type": "PREFIX_TUNING"},
+}
+METHODS: dict[str, Builder] = {
+    "base": _base,
+    "full": _full,
+    **dict.fromkeys(ADAPTERS, _adapter),
+    "qpa": _qpa,
+}

@@ -1,0 +1,139 @@
+"""Come back to a finished run: load its adapter with plain peft, measure it again, export it, prove the export."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from safetensors.torch import load_file
+
+from qpeft.data import encode_texts, load_texts
+from qpeft.errors import ExportError, RecordError
+from qpeft.records import RECORD, Metric, RunRecord, read_record
+from qpeft.training.methods import METHODS, Built, check_method
+from qpeft.training.models import Base, load_base, targets_head, untie_head
+from qpeft.training.run import ADAPTER, PROBE, measure_split, probe_logits
+
+# Merging re-associates sums: W x + B A x against (W + B A) x in float32.
+MERGE_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how far its logits are from those at the end of training."""
+
+    kind: str
+    difference: float
+
+
+def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
+    """The record, the base and the adapted model of a finished run.
+
+    Raises:
+        RecordError: The folder holds no finished run.
+        ExportError: The adapter's files are missing or damaged.
+    """
+    record = read_record(folder / RECORD)
+    check_method(record.spec.method)
+    base = load_base(record.spec.model)
+    if record.spec.method.name == "full":
+        return record, load_base(record.spec.model.model_copy(update={"name": str(folder / "model")})), None
+    if record.run_info.peft_config is None:
+        return record, base, METHODS["base"](base.model, record.spec.method, 0).model
+    return record, base, load_adapter(base, folder / ADAPTER)
+
+
+def load_adapter(base: Base, folder: Path) -> Any:  # noqa: ANN401 - a peft model
+    """Put a saved adapter on a base model, as any user of peft would.
+
+    Raises:
+        ExportError: A file is missing, damaged, or does not fit the base.
+    """
+    missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).exists()]
+    if missing:
+        raise ExportError(f"{folder} must hold adapter_config.json and adapter_model.safetensors; {missing[0]} is missing")
+    try:
+        config = peft.PeftConfig.from_pretrained(str(folder))
+        if targets_head(base.model, config):
+            untie_head(base.model)
+        return peft.PeftModel.from_pretrained(base.model, str(folder)).eval()
+    except Exception as error:
+        raise ExportError(f"the adapter in {folder} cannot be loaded: {type(error).__name__}: {error}") from error
+
+
+def measure_saved(folder: Path, *, data: str | None, split: str, padded: bool) -> list[Metric]:
+    """Perplexities of a saved run on one split of its own or of other data."""
+    record, base, adapted = open_run(folder)
+    spec = record.spec.data.model_copy(update={"name": data} if data else {})
+    encoded = encode_texts(load_texts(spec, base.tokenizer), base.tokenizer, spec)
+    run = record.spec.model_copy(update={"data": spec, "eval": record.spec.eval.model_copy(update={"padded": padded})})
+    model = base.model if adapted is None else adapted
+    metrics, _ = measure_split(run, Built(model), base, getattr(encoded, split), split)
+    return metrics
+
+
+def export_run(folder: Path, out: Path, *, merge: bool) -> Exported:
+    """Write a run's adapter, or its merged model, to a new folder after checking what it computes.
+
+    Args:
+        folder: A finished run.
+        out: Must not exist; appears only when the check has passed.
+        merge: Merge into a full model instead of copying the adapter.
+
+    Raises:
+        RecordError: The run has no adapter.
+        ExportError: The folder exists, the method cannot be merged, or the logits differ.
+    """
+    if out.exists():
+        raise ExportError(f"the folder to write must be new; {out} exists")
+    record, base, adapted = open_run(folder)
+    if record.run_info.peft_config is None:
+        raise RecordError(f"{folder} trained {record.spec.method.name!r}, which has no adapter to export")
+    probe = load_file(folder / PROBE)
+    loaded = probe_logits(adapted, probe["input_ids"])
+    check_equal(loaded, probe["logits"], 0.0 if torch.cuda.is_available() is False else 1e-4, "the saved adapter")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    try:
+        if merge:
+            difference = write_merged(adapted, base, probe, draft)
+        else:
+            shutil.copytree(folder / ADAPTER, draft, dirs_exist_ok=True)
+            difference = (loaded - probe["logits"]).abs().max().item()
+        draft.chmod(0o755)
+        draft.rename(out)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return Exported("merged model" if merge else "peft adapter", difference)
+
+
+def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft: Path) -> float:  # noqa: ANN401
+    """Merge, write, load again, compare; the largest difference of a logit."""
+    try:
+        merged = adapted.merge_and_unload(safe_merge=True)
+    except (AttributeError, NotImplementedError, ValueError) as error:
+        kind = adapted.active_peft_config.peft_type
+        raise ExportError(
+            f"an adapter of type {getattr(kind, 'value', kind)} cannot be merged into the model ({error}); "
+            f"export it without --merge"
+        ) from error
+    merged.save_pretrained(draft)
+    base.tokenizer.save_pretrained(draft)
+    again = type(merged).from_pretrained(draft, dtype=merged.dtype)
+    logits = probe_logits(again, probe["input_ids"])
+    check_equal(logits, probe["logits"], MERGE_TOLERANCE, "the merged model")
+    return (logits - probe["logits"]).abs().max().item()
+
+
+def check_equal(found: torch.Tensor, wanted: torch.Tensor, tolerance: float, what: str) -> None:
+    """Refuse an export whose logits are not those of the trained model.
+
+    Raises:
+        ExportError: They differ by more than the tolerance, relative to the largest logit.
+    """
+    difference = (found - wanted).abs().max().item()
+    if not difference <= tolerance * wanted.abs().max().item():
+        raise ExportError(f"{what} computes other logits than the trained model did (by {difference:.2e}); not exported")
