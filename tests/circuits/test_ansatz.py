@@ -1,13 +1,14 @@
 """The four families of arXiv:2410.09846 and their entanglers, gate by gate."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpeft.circuits import ANSATZE, ENTANGLERS, Parameter, angles_per_layer, build_ansatz
 from qpeft.errors import CircuitError, ConfigError
 
 
+@settings(deadline=None)
 @given(st.sampled_from(list(ANSATZE)), st.integers(1, 6), st.integers(1, 4), st.sampled_from(list(ENTANGLERS)))
 def test_angles_are_numbered_in_order(name: str, n_qubits: int, depth: int, entangler: str) -> None:
     circuit = build_ansatz(name, n_qubits, depth, entangler)

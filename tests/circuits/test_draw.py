@@ -1,7 +1,7 @@
 """Text drawings: every gate shown, wires straight, folding keeps the width."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpeft.circuits import Circuit, Operation, build_ansatz, draw_text
@@ -12,6 +12,7 @@ def wire_lines(drawing: str) -> list[str]:
     return [line for line in drawing.splitlines() if line.startswith("q")]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(["ry_cnot", "rxrz_cnot"]),
     st.integers(1, 11),

@@ -1,18 +1,20 @@
 """Qubit counts: the defining inequality, published counts, and exactness where floats fail."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qpeft.circuits import n_chunks, qubits_for_chunks, qubits_for_dimension
 from qpeft.errors import CircuitError
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10**12), st.integers(1, 10**6))
 def test_chunks_just_hold_m(m: int, n_mlp: int) -> None:
     assert (n_chunks(m, n_mlp) - 1) * n_mlp < m <= n_chunks(m, n_mlp) * n_mlp
 
 
+@settings(deadline=None)
 @given(st.integers(2, 2**70))
 def test_register_just_holds_d(d: int) -> None:
     n = qubits_for_dimension(d)

@@ -110,6 +110,11 @@ def test_one_run_without_anything_still_makes_a_page(make: Make, tmp_path: Path)
     assert "No commands were recorded" in text
 
 
+def test_a_verdict_from_few_seeds_says_so(make: Make, tmp_path: Path) -> None:
+    runs = [make("a"), make("b", level=2.7)]
+    assert "worse (1 of 3 seeds)" in read(write_page(runs, tmp_path / "x.html", "Few", baseline="a")).text
+
+
 def test_page_needs_final_runs_and_a_known_baseline(make: Make, tmp_path: Path) -> None:
     path = tmp_path / "x.html"
     with pytest.raises(RecordError, match="finish the comparison first"):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -54,6 +55,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; exit 0 done, 1 a run failed, 2 wrong usage or config, 130 interrupted."""
     # Nothing here needs the tokenizers' own threads, and forking after using them warns.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # peft asks transformers for a property by its old name; the user can do nothing about it.
+    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
     sys.exit(run(arguments))
 
 

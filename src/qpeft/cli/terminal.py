@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from transformers.utils.logging import disable_progress_bar
+
 from qpeft.records import RunRecord, RunSpec
 from qpeft.training.callbacks import Progress as RunProgress
 from qpeft.training.compare import ComparisonProgress
@@ -38,7 +40,8 @@ class Bars(ComparisonProgress):
         self.steps = self.bars.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:
-        """Start drawing."""
+        """Start drawing; the libraries' own bars would break ours."""
+        disable_progress_bar()
         self.bars.start()
         return self
 

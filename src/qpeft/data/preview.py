@@ -132,7 +132,9 @@ def _flags(row: Row, loss: str) -> list[bool]:
 
 
 def _marked(row: Row, tokenizer: Any, loss: str) -> list[tuple[str, bool]]:  # noqa: ANN401
-    return [(tokenizer.decode([token]), counts) for token, counts in zip(row.ids, _flags(row, loss), strict=True)]
+    # A sign makes a newline visible; a token that is part of a character shows as a replacement sign.
+    words = [tokenizer.decode([token]).replace("\n", "↵\n") for token in row.ids]
+    return list(zip(words, _flags(row, loss), strict=True))
 
 
 def _count(rows: Sequence[Row], spec: DataSpec) -> SplitCounts:

@@ -12,7 +12,8 @@ SPEC_VERSION = 1
 class Strict(BaseModel):
     """A frozen pydantic model that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A diverged run has an infinite perplexity, which plain JSON cannot hold.
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class ModelSpec(Strict):

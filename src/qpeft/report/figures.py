@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from statistics import fmean
+from textwrap import wrap
 
 import plotly.graph_objects as go
 
@@ -19,6 +20,9 @@ DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 INK, LINE = "#7a7f87", "rgba(128,132,140,0.35)"
 # Ratio of largest to smallest value above which an axis is logarithmic.
 LOG_RATIO = 8.0
+MOST_TICKS = 8
+# A label beside an axis is broken into lines of so many characters, or a phone has no room for the plot.
+LABEL_WIDTH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def looks(labels: Iterable[str]) -> dict[str, Look]:
 
 def loss_curves(records: Iterable[RunRecord], style: Mapping[str, Look]) -> go.Figure | None:
     """Training loss over steps: the mean over seeds, and a band from the lowest to the highest seed."""
-    figure = _figure("optimizer step", "training loss (nats per token)")
+    figure = _figure("optimizer step", "training loss, nats per token")
     for label, runs in final_groups(records).items():
         curves = [{p.step: p.loss for p in run.curve} for run in measured(runs) if run.curve]
         steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
@@ -67,31 +71,29 @@ def loss_curves(records: Iterable[RunRecord], style: Mapping[str, Look]) -> go.F
         figure.add_scatter(
             x=steps, y=[fmean(v) for v in values], mode="lines", name=_plain(label), line=line, legendgroup=label
         )
-    return figure if figure.data else None
+    return _with_legend(figure) if figure.data else None
 
 
 def perplexity_bars(rows: Sequence[Row], style: Mapping[str, Look]) -> go.Figure | None:
     """Test perplexity with its interval; the small open marks are the single seeds."""
     shown = [row for row in reversed(rows) if row.perplexity is not None]
-    figure = _figure("test perplexity (lower is better)", "", height=130 + 38 * len(shown))
+    figure = _bar_figure("test perplexity", len(shown))
     for row in shown:
-        look, name = style[row.label], _plain(row.label)
+        look, name = style[row.label], _wrapped(row.label)
         seeds = {"symbol": f"{look.symbol}-open", "size": 7, "color": look.colour}
         figure.add_scatter(
             x=row.seed_perplexities, y=[name] * len(row.seed_perplexities), mode="markers", marker=seeds, hoverinfo="x"
         )
         marker = {"symbol": look.symbol, "size": 11, "color": look.colour}
         figure.add_scatter(x=[row.perplexity], y=[name], mode="markers", marker=marker, error_x=_bars(row, look))
-    figure.update_layout(showlegend=False)
-    figure.update_yaxes(automargin=True, ticklabelstandoff=8)
     return figure if shown else None
 
 
 def perplexity_against_size(rows: Sequence[Row], style: Mapping[str, Look]) -> go.Figure | None:
     """Test perplexity against trainable numbers; the stepped line joins methods that none beats in both."""
     shown = [row for row in rows if row.perplexity is not None]
-    figure = _figure("trainable numbers (logarithmic)", "test perplexity (lower is better)")
-    figure.update_xaxes(type="log", dtick=1)
+    figure = _figure("trainable numbers (logarithmic)", "test perplexity")
+    figure.update_xaxes(type="log", dtick=1, tickformat=",")
     front = _front([row for row in shown if row.trainable > 0])
     if len(front) > 1:
         line = {"shape": "hv", "color": INK, "width": 1}
@@ -111,7 +113,7 @@ def perplexity_against_size(rows: Sequence[Row], style: Mapping[str, Look]) -> g
             x=[row.trainable], y=[row.perplexity], mode="markers", name=_plain(row.label), marker=marker
         )
         figure.data[-1].update(error_y=_bars(row, look))
-    return figure if len(shown) > 1 else None
+    return _with_legend(figure) if len(shown) > 1 else None
 
 
 def tuning(records: Iterable[RunRecord], style: Mapping[str, Look]) -> go.Figure | None:
@@ -119,8 +121,10 @@ def tuning(records: Iterable[RunRecord], style: Mapping[str, Look]) -> go.Figure
     kept = list(records)
     groups: Groups = tune_groups(kept)
     chosen = {label: runs[0].spec.train.learning_rate for label, runs in final_groups(kept).items()}
-    figure = _figure("learning rate (logarithmic)", "validation perplexity (lower is better)")
-    figure.update_xaxes(type="log")
+    figure = _figure("learning rate (logarithmic)", "validation perplexity")
+    rates = sorted({run.spec.train.learning_rate for runs in groups.values() for run in runs})
+    ticks = {"tickvals": rates, "ticktext": [f"{rate:g}" for rate in rates]} if len(rates) <= MOST_TICKS else {}
+    figure.update_xaxes(type="log", **ticks)
     seen: list[float] = []
     for label, runs in groups.items():
         points = [(r.spec.train.learning_rate, v) for r in runs if (v := finite_metric(r, "perplexity", "valid"))]
@@ -128,33 +132,34 @@ def tuning(records: Iterable[RunRecord], style: Mapping[str, Look]) -> go.Figure
             continue
         seen += [value for _, value in points]
         look = style[label]
-        rings = [2.5 if rate == chosen.get(label) else 0.0 for rate, _ in points]
-        marker = {"symbol": look.symbol, "size": 10, "color": look.colour, "line": {"width": rings, "color": INK}}
+        marker = {"symbol": look.symbol, "size": 9, "color": look.colour}
         figure.add_scatter(
             x=[rate for rate, _ in points], y=[value for _, value in points], mode="lines+markers", name=_plain(label)
         )
         figure.data[-1].update(marker=marker, line={"color": look.colour, "dash": look.dash, "width": 1.5})
+        rings = [value for rate, value in points if rate == chosen.get(label)]
+        ring = {"symbol": "circle-open", "size": 19, "color": look.colour, "line": {"width": 2}}
+        figure.add_scatter(x=[chosen.get(label)] * len(rings), y=rings, mode="markers", marker=ring, hoverinfo="skip")
+        figure.data[-1].update(showlegend=False)
     if seen and max(seen) > LOG_RATIO * min(seen):
         figure.update_yaxes(type="log")
-    return figure if seen else None
+    return _with_legend(figure) if seen else None
 
 
 def difference_bars(items: Sequence[tuple[str, Difference]], style: Mapping[str, Look]) -> go.Figure | None:
     """Differences in nats per token with their intervals, around a line at zero."""
     shown = [(name, d) for name, d in reversed(items) if d.estimate is not None]
-    figure = _figure("difference, nats per token (left of zero: the trained circuit is better)", "")
-    figure.update_layout(showlegend=False, height=130 + 38 * len(shown))
+    figure = _bar_figure("difference, nats per token", len(shown))
     for name, d in shown:
         look = style[d.baseline]
         marker = {"symbol": look.symbol, "size": 11, "color": look.colour}
         bars = _error(d.estimate, d.low, d.high, look)
-        figure.add_scatter(x=[d.estimate], y=[_plain(name)], mode="markers", marker=marker, error_x=bars)
+        figure.add_scatter(x=[d.estimate], y=[_wrapped(name)], mode="markers", marker=marker, error_x=bars)
     figure.add_vline(x=0, line={"color": INK, "width": 1.5})
-    figure.update_yaxes(automargin=True, ticklabelstandoff=8)
     return figure if shown else None
 
 
-def _figure(x: str, y: str, height: int = 400) -> go.Figure:
+def _figure(x: str, y: str, height: int = 380) -> go.Figure:
     clear = "rgba(0,0,0,0)"
     figure = go.Figure()
     figure.update_layout(
@@ -165,13 +170,31 @@ def _figure(x: str, y: str, height: int = 400) -> go.Figure:
         margin={"l": 60, "r": 16, "t": 16, "b": 48},
         height=height,
         dragmode=False,  # so that a finger on a chart scrolls the page
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "bgcolor": clear},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0, "bgcolor": clear},
         hoverlabel={"namelength": -1},
     )
     axis = {"gridcolor": LINE, "linecolor": LINE, "zeroline": False, "automargin": True}
-    figure.update_xaxes(title={"text": x, "standoff": 12}, **axis)
-    figure.update_yaxes(title={"text": y, "standoff": 8}, **axis)
+    figure.update_xaxes(title={"text": x, "standoff": 12, "font": {"size": 13}}, **axis)
+    figure.update_yaxes(title={"text": y, "standoff": 8, "font": {"size": 13}}, **axis)
     return figure
+
+
+def _bar_figure(x: str, bars: int) -> go.Figure:
+    """A figure with one named line for each method, tall enough for all of them."""
+    figure = _figure(x, "", height=110 + 42 * bars)
+    figure.update_layout(showlegend=False)
+    figure.update_yaxes(ticklabelstandoff=8)
+    return figure
+
+
+def _with_legend(figure: go.Figure) -> go.Figure:
+    """The same figure, taller by its legend: on a phone each entry has a line of its own."""
+    entries = sum(trace.showlegend is not False for trace in figure.data)
+    return figure.update_layout(height=figure.layout.height + 22 * entries, showlegend=True)
+
+
+def _wrapped(label: str) -> str:
+    return "<br>".join(_plain(line) for line in wrap(label, LABEL_WIDTH))
 
 
 def _plain(label: str) -> str:

@@ -18,7 +18,7 @@ from qpeft.report import figures, tables
 from qpeft.report.caveats import caveats
 from qpeft.report.groups import Groups, final_groups, tune_groups
 from qpeft.report.summary import Row, summarise
-from qpeft.report.verdict import Twin, choose_baseline, conclusion, differences, find_twins, twin_verdict
+from qpeft.report.verdict import TWINS, Twin, choose_baseline, conclusion, differences, find_twins, twin_verdict
 
 PLOTLY_CONFIG = {
     "displaylogo": False,
@@ -146,24 +146,24 @@ def _facts(groups: Groups, tuned: Groups) -> dict[str, str]:
 def _figures(records: list[RunRecord], rows: list[Row], verdicts: Sequence[CircuitVerdict]) -> dict[str, Figure]:
     style = figures.looks(record.spec.label for record in records)
     against = [
-        (f"{verdict.label} - {twin.difference.baseline}", twin.difference)
+        (f"{verdict.label}: " * (len(verdicts) > 1) + f"vs {TWINS.get(twin.source, twin.difference.baseline)}", twin)
         for verdict in verdicts
         for twin in verdict.twins
     ]
     drawn = {
         "twins": (
-            figures.difference_bars(against, style),
+            figures.difference_bars([(name, twin.difference) for name, twin in against], style),
             "Trained circuit minus each twin, nats per token, with 95 % intervals. Left of zero the trained "
             "circuit is better; an interval across zero shows no measurable difference.",
         ),
         "perplexity": (
             figures.perplexity_bars(rows, style),
-            "Test perplexity with 95 % intervals; the open marks are the single seeds.",
+            "Test perplexity with 95 % intervals, lower is better; the open marks are the single seeds.",
         ),
         "size": (
             figures.perplexity_against_size(rows, style),
-            "Test perplexity against trainable numbers. The stepped line joins the methods that no other "
-            "method beats in both.",
+            "Test perplexity against trainable numbers; lower and further left is better. The stepped line joins "
+            "the methods that no other method beats in both.",
         ),
         "loss": (
             figures.loss_curves(records, style),
@@ -171,8 +171,8 @@ def _figures(records: list[RunRecord], rows: list[Row], verdicts: Sequence[Circu
         ),
         "tuning": (
             figures.tuning(records, style),
-            "Every tuning run with a result: learning rate against validation perplexity. A ring marks the "
-            "learning rate of the final runs.",
+            "Every tuning run with a result: learning rate against validation perplexity, lower is better. "
+            "A ring marks the learning rate of the final runs.",
         ),
     }
     return {name: _inline(name, caption, figure) for name, (figure, caption) in drawn.items() if figure is not None}

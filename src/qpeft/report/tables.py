@@ -5,9 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qpeft.records import RunRecord
-from qpeft.report.format import MISSING, bounds, count, decimal, seconds, seed_list, short, size, table_digits
+from qpeft.report.format import (
+    MISSING,
+    bounds,
+    count,
+    decimal,
+    interval_digits,
+    seconds,
+    seed_list,
+    short,
+    size,
+    table_digits,
+)
 from qpeft.report.groups import flat
-from qpeft.report.summary import Row
+from qpeft.report.summary import ENOUGH_SEEDS, Row
 from qpeft.report.verdict import Difference
 
 LONGEST_VALUE = 120
@@ -42,6 +53,9 @@ def comparison(rows: Sequence[Row], compared: Iterable[Difference], baseline: st
     """Perplexity with intervals, and the difference from the baseline."""
     digits = table_digits(rows)
     by_label = {difference.label: difference for difference in compared}
+    narrowest = [
+        interval_digits(d.low, d.high, 3) for d in by_label.values() if d.low is not None and d.high is not None
+    ]
     columns = ["Method", "Test perplexity", "95 % interval", "Padded", "Trainable numbers", "Seeds"]
     out = [
         [
@@ -57,17 +71,20 @@ def comparison(rows: Sequence[Row], compared: Iterable[Difference], baseline: st
     if baseline is not None:
         columns[3:3] = ["Difference from baseline, nats per token", "Verdict"]
         for cells, row in zip(out, rows, strict=True):
-            cells[3:3] = _compared(row.label, by_label, baseline)
+            cells[3:3] = _compared(row.label, by_label, baseline, max(narrowest, default=3))
     return Table("Test perplexity, lowest first; lower is better", tuple(columns), out)
 
 
-def _compared(label: str, by_label: Mapping[str, Difference], baseline: str) -> list[str]:
+def _compared(label: str, by_label: Mapping[str, Difference], baseline: str, digits: int) -> list[str]:
     if label == baseline:
         return [MISSING, "the baseline"]
     difference = by_label.get(label)
     if difference is None:
         return [MISSING, MISSING]
-    return [difference.text, difference.verdict + (f": {difference.reason}" if difference.reason else "")]
+    if difference.reason:
+        return [MISSING, f"{difference.verdict}: {difference.reason}"]
+    few = f" ({difference.seeds} of {ENOUGH_SEEDS} seeds)" if difference.seeds < ENOUGH_SEEDS else ""
+    return [difference.shown(digits), difference.verdict + few]
 
 
 def sizes(rows: Iterable[Row]) -> Table:

@@ -15,7 +15,7 @@ COLUMNS = (
     "95 % interval",
     "padded perplexity",
     "trainable numbers",
-    "seconds per step",
+    "time per step",
     "qubits",
     "seeds",
 )

@@ -47,7 +47,12 @@ class Difference:
         """The difference and its interval, or a word where there is none."""
         if self.estimate is None or self.low is None or self.high is None:
             return NOT_COMPARABLE
-        digits = interval_digits(self.low, self.high, least=3)
+        return self.shown(interval_digits(self.low, self.high, least=3))
+
+    def shown(self, digits: int) -> str:
+        """The same with that many decimals, so that a column of differences lines up."""
+        if self.estimate is None:
+            return NOT_COMPARABLE
         return f"{self.estimate:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
 
     @property

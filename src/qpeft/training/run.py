@@ -134,7 +134,6 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         warmup_steps=train.warmup_steps,
         max_grad_norm=train.max_grad_norm,
         bf16=train.precision == "bf16",
-        gradient_checkpointing=train.gradient_checkpointing,
         logging_steps=train.log_steps,
         save_strategy="steps" if train.checkpoint_steps else "no",
         save_steps=train.checkpoint_steps or train.steps,
@@ -148,6 +147,7 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         use_cpu=not cuda,
         disable_tqdm=True,
         report_to="none",
+        **({"gradient_checkpointing": True} if train.gradient_checkpointing else {}),
     )
 
 

@@ -46,13 +46,14 @@ class FactorBlock:
     Attributes:
         n_qubits: k.
         rounds: for each round of gates the S * k table rows; None stands for the whole table in order.
-        rows: source of each row of the stacked factors, shape ``(S * 2**k,)``, or None.
+        entries: for each entry of the stacked matrices its place among the products that outer_chain makes
+            of the gates' entries, shape ``(S * 4**k,)``.
         phase: factor on each row, shape ``(S, 2**k, 1)``, or None.
     """
 
     n_qubits: int
     rounds: tuple[torch.Tensor | None, ...]
-    rows: torch.Tensor | None
+    entries: torch.Tensor
     phase: torch.Tensor | None
 
 
@@ -136,7 +137,7 @@ class _Draft:
     rotations: list[Operation] = field(default_factory=list)
     fixed: dict[Operation | None, int] = field(default_factory=dict)
     chains: dict[int, list[list[list[int]]]] = field(default_factory=dict)
-    orders: list[Monomial | None] = field(default_factory=list)
+    orders: dict[int, list[Monomial | None]] = field(default_factory=dict)
 
     def row(self, operation: Operation | None) -> int:
         """The table row of this gate; None is the identity."""
@@ -170,7 +171,7 @@ def _factors(draft: _Draft, local: Local, groups: tuple[int, ...], order: Monomi
         if any(gates):
             chains = draft.chains.setdefault(size, [])
             chains.append([[draft.row(gate) for gate in column] for column in gates])
-            draft.orders.append(order)
+            draft.orders.setdefault(size, []).append(order)
             factors.append((size, len(chains) - 1, first))
         first += size
     return ApplyFactors(tuple(factors))
@@ -182,15 +183,18 @@ def _block(draft: _Draft, size: int) -> FactorBlock:
     chosen = [[column[turn] if turn < len(column) else draft.row(None) for column in columns] for turn in turns]
     whole = None if draft.fixed else list(range(len(draft.rotations)))
     rounds = tuple(None if rows == whole else draft.make.index(rows) for rows in chosen)
-    orders = draft.orders
-    if not any(orders):
-        return FactorBlock(size, rounds, None, None)
-    unmoved = np.arange(2**size)
-    rows_of = [2**size * factor + (order.source if order else unmoved) for factor, order in enumerate(orders)]
-    phases = [np.ones(2**size) if order is None or order.phase is None else order.phase for order in orders]
-    phase = np.stack(phases)[..., None]
-    stacked = draft.make.index(np.concatenate(rows_of))
-    return FactorBlock(size, rounds, stacked, None if (phase == 1).all() else draft.make.values(phase))
+    matrix, orders = _kronecker_order(size), draft.orders[size]
+    placed = [4**size * factor + (matrix[order.source] if order else matrix) for factor, order in enumerate(orders)]
+    entries = draft.make.index(np.stack(placed).ravel())
+    phase = np.stack([np.ones(2**size) if order is None or order.phase is None else order.phase for order in orders])
+    return FactorBlock(size, rounds, entries, None if (phase == 1).all() else draft.make.values(phase[..., None]))
+
+
+def _kronecker_order(n_qubits: int) -> Index:
+    """Matrix of places: entry (row, column) of a Kronecker product, among entries ordered gate by gate."""
+    digits = np.arange(4**n_qubits).reshape((2,) * (2 * n_qubits))
+    rows_then_columns = (*range(0, 2 * n_qubits, 2), *range(1, 2 * n_qubits, 2))
+    return digits.transpose(rows_then_columns).reshape(2**n_qubits, 2**n_qubits)
 
 
 def _table(draft: _Draft) -> Table:

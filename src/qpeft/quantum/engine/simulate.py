@@ -106,6 +106,8 @@ def _apply_factor(state: Tensor, factor: Tensor, first: int, size: int, n_qubits
 
 
 def _matrix_times_state(matrix: Tensor, state: Tensor) -> Tensor:
+    if matrix.dim() == 2 and state.dim() == 1:
+        return matrix.mv(state)
     if matrix.dim() == 2:
         return state @ matrix.mT  # one matrix for all states: a single matrix product
     return (matrix @ state.unsqueeze(-1)).squeeze(-1)

@@ -9,7 +9,8 @@ from qpeft.errors import ShapeError
 def amplitude_embed(x: Tensor, n_qubits: int) -> Tensor:
     """Pad vectors with zeros to 2**n and scale them to length one (arXiv:2509.16244).
 
-    A zero vector has no direction: it stays zero, and so does its gradient.
+    A zero vector has no direction: it stays zero, and so does its gradient. A vector counts as zero if
+    all its values are below 1e-19 (in float64, 1e-154), where the gradient would leave the number range.
 
     >>> amplitude_embed(torch.tensor([3.0, 0.0, 4.0]), n_qubits=2)
     tensor([0.6000, 0.0000, 0.8000, 0.0000])
@@ -35,11 +36,11 @@ def amplitude_embed(x: Tensor, n_qubits: int) -> Tensor:
     # The result does not depend on the scale, so the largest value may be treated as a constant;
     # dividing by it keeps the squares of tiny and huge vectors inside the number range.
     largest = parts.detach().abs().amax(-1, keepdim=True)
-    is_zero = largest == 0
-    scaled = x / largest.masked_fill(is_zero, 1)
-    squared = (parts / largest.masked_fill(is_zero, 1)).square().sum(-1, keepdim=True)
+    is_zero = largest < torch.finfo(largest.dtype).tiny ** 0.5
+    unit = largest.masked_fill(is_zero, 1)
+    squared = (parts / unit).square().sum(-1, keepdim=True)
     inverse = squared.masked_fill(is_zero, 1).rsqrt().masked_fill(is_zero, 0)
-    return torch.nn.functional.pad(scaled * inverse, (0, size - x.shape[-1]))
+    return torch.nn.functional.pad(x / unit * inverse, (0, size - x.shape[-1]))
 
 
 def basis_bits(n_qubits: int, count: int | None = None) -> Tensor:

@@ -1,0 +1,8 @@
+"""Contracts that ship with qpeft, for authors of methods: run them against your own adapter."""
+
+from qpeft.testing.adapters import ADAPTER_OPTIONS as ADAPTER_OPTIONS
+from qpeft.testing.adapters import NEED_TASKS as NEED_TASKS
+from qpeft.testing.adapters import TOLERANCES as TOLERANCES
+from qpeft.testing.adapters import VANILLA_FAILURES as VANILLA_FAILURES
+from qpeft.testing.adapters import adapter_config as adapter_config
+from qpeft.testing.contract import check_adapter_under_qpa as check_adapter_under_qpa

@@ -1,0 +1,36 @@
+"""Shared pieces of the tests: a tiny base model, token ids, the folder of real texts where there is one."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tiny_models import tiny_llama
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture
+def llama() -> Any:
+    return tiny_llama()
+
+
+@pytest.fixture
+def ids() -> torch.Tensor:
+    """Token ids (2, 12)."""
+    return torch.randint(2, 97, (2, 12), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real texts, QPEFT_DATA or shared/data beside the checkout; tests that need it are skipped without."""
+    folder = Path(os.environ.get("QPEFT_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real texts are absent; set QPEFT_DATA to their folder")
+    return folder
