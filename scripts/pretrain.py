@@ -52,7 +52,7 @@ def shards(corpus: Path) -> list[Path]:
 
 def documents(path: Path) -> list[str]:
     """The documents of one file: paragraphs joined by a newline, documents split at blank lines."""
-    raw = lzma.open(path, "rt", encoding="utf-8").read() if path.suffix == ".xz" else path.read_text("utf-8")
+    raw = (lzma.decompress(path.read_bytes()) if path.suffix == ".xz" else path.read_bytes()).decode("utf-8")
     return [document.strip() for document in raw.split("\n\n") if document.strip()]
 
 
@@ -171,7 +171,10 @@ def main() -> None:
         for part, saved in zip(parts, state["optimizers"], strict=True):
             part.load_state_dict(saved)
         start, log = state["step"], state["log"]
-    print(f"{sum(p.numel() for p in model.parameters()):,} numbers, {len(tokens):,} tokens, step {start} of {steps}", flush=True)
+    print(
+        f"{sum(p.numel() for p in model.parameters()):,} numbers, {len(tokens):,} tokens, step {start} of {steps}",
+        flush=True,
+    )
     step_loss = torch.compile(lambda rows: window_loss(model, rows))
     began, smooth = time.time(), math.nan
     for step in range(start, steps):
@@ -196,10 +199,23 @@ def main() -> None:
             else:
                 log.append(entry)
             pace = (time.time() - began) / (step + 1 - start)
-            print(json.dumps({**entry, "s_per_step": round(pace, 3), "left_min": round(pace * (steps - step - 1) / 60, 1)}), flush=True)
+            print(
+                json.dumps(
+                    {**entry, "s_per_step": round(pace, 3), "left_min": round(pace * (steps - step - 1) / 60, 1)}
+                ),
+                flush=True,
+            )
     model.save_pretrained(work / "model")
-    (work / "log.json").write_text(json.dumps({"arguments": {"steps": steps, "batch": size, "seed": arguments.seed},
-                                               "training_tokens": len(tokens), "log": log}, indent=1))
+    (work / "log.json").write_text(
+        json.dumps(
+            {
+                "arguments": {"steps": steps, "batch": size, "seed": arguments.seed},
+                "training_tokens": len(tokens),
+                "log": log,
+            },
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

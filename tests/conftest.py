@@ -29,7 +29,7 @@ def ids() -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """The folder of real texts, QPEFT_DATA or shared/data beside the checkout; tests that need it are skipped without."""
+    """The folder of real texts, QPEFT_DATA or shared/data beside the checkout; skipped without."""
     folder = Path(os.environ.get("QPEFT_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip("real texts are absent; set QPEFT_DATA to their folder")

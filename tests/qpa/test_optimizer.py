@@ -67,7 +67,7 @@ def test_frozen_angles_stay_and_trained_ones_move(ids: torch.Tensor) -> None:
     for source, moves in (("circuit", True), ("frozen", False)):
         model, named = adapted()
         optimizer = QPAOptimizer(named, QPAConfig(n_mlp=32, source=source), lr=3e-2)
-        angles = [p for n, p in optimizer.generator.named_parameters() if n.endswith("angles")][0]
+        angles = next(p for n, p in optimizer.generator.named_parameters() if n.endswith("angles"))
         before = angles.detach().clone()
         for _ in range(2):  # B is zero at first, so A gets no gradient, B does
             optimizer.zero_grad()
@@ -129,8 +129,8 @@ def test_theta_space_clipping(ids: torch.Tensor) -> None:
         after = torch.nn.utils.parameters_to_vector(optimizer.generator.parameters()).detach()
         return float((after - before).norm())
 
-    assert shift(1e-3) == pytest.approx(1e-3, rel=1e-3)
-    assert shift(0.0) > 1e-2
+    assert shift(1e-5) == pytest.approx(1e-5, rel=1e-2)
+    assert shift(0.0) > 1e-4
 
 
 def test_random_basis_exports_the_mean(ids: torch.Tensor) -> None:

@@ -69,8 +69,7 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
     except typer.TyperException as error:
-        error.show()
-        return USAGE
+        return stop(f"Error: {error.format_message()}\nSee `qpeft --help` or `qpeft COMMAND --help`.", USAGE)
     except ConfigError as error:
         return stop(f"Error: {error}", USAGE)
     except QpeftError as error:

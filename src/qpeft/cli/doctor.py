@@ -19,7 +19,7 @@ def command() -> int:
             found = version(need.name)
         except PackageNotFoundError:
             extra = str(need.marker).rsplit("'", 2)[-2] if optional and "'" in str(need.marker) else "dev"
-            extra = extra if not optional or "\"" not in str(need.marker) else str(need.marker).split('"')[1]
+            extra = extra if not optional or '"' not in str(need.marker) else str(need.marker).split('"')[1]
             mark = f"absent (optional: pip install 'qpeft[{extra}]')" if optional else "MISSING"
             faults += not optional
         else:

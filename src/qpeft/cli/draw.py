@@ -1,5 +1,6 @@
 """``qpeft draw``: a circuit as text, SVG or OpenQASM 3, with its counts."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +14,28 @@ def command(  # noqa: PLR0913 - one argument a flag
     qubits: Annotated[int | None, typer.Option(min=1, help="Number of qubits.")] = None,
     depth: Annotated[int, typer.Option(min=1, help="Layers L.")] = 2,
     entangler: Annotated[str, typer.Option(help="chain, ring, all_to_all or none.")] = "chain",
-    numbers: Annotated[int | None, typer.Option(min=1, help="Adapter numbers m; with --n-mlp sets the qubits.")] = None,
+    numbers: Annotated[
+        int | None, typer.Option(min=1, help="Adapter numbers m; with --n-mlp sets the qubits.")
+    ] = None,
     n_mlp: Annotated[int | None, typer.Option(min=1, help="Numbers a basis state (chunk size).")] = None,
     form: Annotated[str, typer.Option("--format", help="text, svg or qasm.")] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
 ) -> None:
     """Draw a circuit of the library; needs no torch."""
-    from qpeft.circuits import build_ansatz, circuit_cost, draw_svg, draw_text, n_chunks, qubits_for_chunks, to_qasm3
+    from qpeft.circuits import (
+        Circuit,
+        build_ansatz,
+        circuit_cost,
+        draw_svg,
+        draw_text,
+        n_chunks,
+        qubits_for_chunks,
+        to_qasm3,
+    )
     from qpeft.errors import ConfigError, require_choice
     from qpeft.records import write_atomically
 
-    writers = {"text": draw_text, "svg": draw_svg, "qasm": to_qasm3}
+    writers: dict[str, Callable[[Circuit], str]] = {"text": draw_text, "svg": draw_svg, "qasm": to_qasm3}
     require_choice("--format", form, writers)
     if (numbers is None) != (n_mlp is None):
         raise ConfigError("--numbers and --n-mlp belong together, for example --numbers 204100 --n-mlp 2048")
@@ -31,7 +43,9 @@ def command(  # noqa: PLR0913 - one argument a flag
         if qubits is not None:
             raise ConfigError("give either --qubits or --numbers with --n-mlp, not both")
         qubits = qubits_for_chunks(numbers, n_mlp)
-        typer.echo(f"{numbers:,} numbers in {n_chunks(numbers, n_mlp):,} chunks of {n_mlp:,}: {qubits} qubits", err=True)
+        typer.echo(
+            f"{numbers:,} numbers in {n_chunks(numbers, n_mlp):,} chunks of {n_mlp:,}: {qubits} qubits", err=True
+        )
     circuit = build_ansatz(ansatz, qubits or 4, depth, entangler)
     drawing = writers[form](circuit)
     if out is None:

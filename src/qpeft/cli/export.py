@@ -17,4 +17,6 @@ def command(
     from qpeft.training.reload import export_run
 
     result = export_run(run, out, merge=merge)
-    typer.echo(f"{result.kind} written to {out}; logits differ from the trained model's by at most {result.difference:.1e}")
+    typer.echo(
+        f"{result.kind} written to {out}; logits differ from the trained model's by at most {result.difference:.1e}"
+    )

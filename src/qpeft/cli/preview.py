@@ -7,7 +7,7 @@ import typer
 EXAMPLE = "Example:  qpeft preview my_chats.jsonl --rows 2 --max-length 64"
 
 
-def command(  # noqa: PLR0913 - one argument a flag
+def command(
     data: Annotated[str, typer.Argument(help="embedded, a folder, a file, or a hub name.")] = "embedded",
     model: Annotated[str, typer.Option(help="Whose tokenizer: embedded, a folder, or a hub name.")] = "embedded",
     rows: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 3,
@@ -32,4 +32,6 @@ def command(  # noqa: PLR0913 - one argument a flag
 
     shown = preview(spec, load_tokenizer(model), rows=rows)
     console = Console()
-    console.print(shown.rich() if console.is_terminal else shown.plain(), markup=False, highlight=False, soft_wrap=True)
+    console.print(
+        shown.rich() if console.is_terminal else shown.plain(), markup=False, highlight=False, soft_wrap=True
+    )

@@ -14,7 +14,7 @@ def command(
     title: Annotated[str | None, typer.Option(help="Title of the page.")] = None,
 ) -> None:
     """Print the table of finished runs; write report.html and runs.csv beside them."""
-    from qpeft.records import find_records
     from qpeft.cli.conclusion import conclude
+    from qpeft.records import find_records
 
     conclude(find_records(folder), folder, title or folder.name, baseline, [f"qpeft report {folder}"])

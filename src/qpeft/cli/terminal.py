@@ -13,10 +13,9 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-
 from transformers.utils.logging import disable_progress_bar
 
-from qpeft.records import RunRecord, RunSpec
+from qpeft.records import RunSpec
 from qpeft.training.callbacks import Progress as RunProgress
 from qpeft.training.compare import ComparisonProgress
 
@@ -45,7 +44,9 @@ class Bars(ComparisonProgress):
         self.bars.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Stop drawing."""
         self.bars.stop()
 

@@ -46,7 +46,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     for metric in record.metrics:
         typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:10.3f}   {metric.signature}")
     info = record.train_info
-    typer.echo(f"trained {info.num_trainable_params:,} numbers for an adapter of {info.num_adapter_params:,}: {folder}")
+    typer.echo(
+        f"trained {info.num_trainable_params:,} numbers for an adapter of {info.num_adapter_params:,}: {folder}"
+    )
 
 
 def pick(comparison: "Comparison", method: str) -> "RunSpec":
@@ -61,5 +63,7 @@ def pick(comparison: "Comparison", method: str) -> "RunSpec":
         return comparison.runs[0].model_copy(update={"method": parse_method(method), "label": "train"})
     labels = [run.label for run in comparison.runs]
     if method not in labels:
-        raise ConfigError(f"--method must be one of {', '.join(labels)} or {{name: ...}}; got {method!r}{nearest(method, labels)}")
+        raise ConfigError(
+            f"--method must be one of {', '.join(labels)} or {{name: ...}}; got {method!r}{nearest(method, labels)}"
+        )
     return comparison.runs[labels.index(method)]

@@ -73,7 +73,7 @@ class Collate:
         return torch.tensor([row + [value] * (width - len(row)) for row in rows], dtype=torch.int64)
 
 
-def collate_for(spec: DataSpec, tokenizer: Any) -> Collate:  # noqa: ANN401 - transformers has no types
+def collate_for(spec: DataSpec, tokenizer: Any) -> Collate:
     """The collator of a DataSpec; padding is the end token for the padded loss and where there is no pad token.
 
     Raises:

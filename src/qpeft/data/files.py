@@ -59,8 +59,8 @@ def _table(path: Path) -> list[Record]:
 
 
 def _parquet(path: Path) -> list[Record]:
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-    from pyarrow.parquet import read_table  # type: ignore[import-untyped]
+    from pyarrow import ArrowException
+    from pyarrow.parquet import read_table
 
     try:
         return list(read_table(path).to_pylist())

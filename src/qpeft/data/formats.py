@@ -41,7 +41,7 @@ def plain_turns(turns: Turns) -> Example:
     return Example(tuple(segments))
 
 
-def chat_turns(tokenizer: Any) -> Render:  # noqa: ANN401 - transformers has no types
+def chat_turns(tokenizer: Any) -> Render:
     """A renderer that uses the tokenizer's own chat template; what the assistant writes counts.
 
     Args:
@@ -72,13 +72,13 @@ def chat_turns(tokenizer: Any) -> Render:  # noqa: ANN401 - transformers has no 
     return render
 
 
-def _content(value: Any) -> str:  # noqa: ANN401 - whatever a JSON file holds
+def _content(value: Any) -> str:
     if isinstance(value, list):
         return "".join(str(part.get("text", "")) if isinstance(part, Mapping) else str(part) for part in value)
     return "" if value is None else str(value)
 
 
-def _turns(raw: Any, role_key: str, content_key: str) -> Turns:  # noqa: ANN401 - whatever a JSON file holds
+def _turns(raw: Any, role_key: str, content_key: str) -> Turns:
     if not isinstance(raw, Sequence) or not all(isinstance(m, Mapping) and role_key in m for m in raw):
         raise DataError(
             f"a conversation must be a list of objects with {role_key!r} and {content_key!r}; got {raw!r:.80}"

@@ -13,7 +13,7 @@ from qpeft.errors import DataError
 from qpeft.records.spec import DataSpec
 
 
-def load_texts(spec: DataSpec, tokenizer: Any = None) -> Texts:  # noqa: ANN401 - transformers has no types
+def load_texts(spec: DataSpec, tokenizer: Any = None) -> Texts:
     """The texts a DataSpec names: embedded, a folder, a file or a hub data set.
 
     Args:

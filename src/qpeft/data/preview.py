@@ -90,7 +90,7 @@ class Preview:
         return "\n".join(lines)
 
 
-def preview(spec: DataSpec, tokenizer: Any, rows: int = 3) -> Preview:  # noqa: ANN401 - transformers has no types
+def preview(spec: DataSpec, tokenizer: Any, rows: int = 3) -> Preview:
     """Read and tokenise the data of a DataSpec and say what counts in the loss.
 
     Args:
@@ -131,7 +131,7 @@ def _flags(row: Row, loss: str) -> list[bool]:
     return [place > 0 and (counts or loss == "padded") for place, counts in enumerate(row.counts)]
 
 
-def _marked(row: Row, tokenizer: Any, loss: str) -> list[tuple[str, bool]]:  # noqa: ANN401
+def _marked(row: Row, tokenizer: Any, loss: str) -> list[tuple[str, bool]]:
     # A sign makes a newline visible; a token that is part of a character shows as a replacement sign.
     words = [tokenizer.decode([token]).replace("\n", "↵\n") for token in row.ids]
     return list(zip(words, _flags(row, loss), strict=True))

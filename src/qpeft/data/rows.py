@@ -50,7 +50,7 @@ class Encoded:
     fingerprint: str
 
 
-def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:  # noqa: ANN401 - transformers has no types
+def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
     """Tokenise examples and append the end token, which counts.
 
     The segments are joined before they are tokenised, as the model will read them; a token counts if its last
@@ -82,7 +82,7 @@ def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:  # noqa: A
     return [_row(e, ids, span, tokenizer) for e, ids, span in zip(examples, coded["input_ids"], spans, strict=True)]
 
 
-def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any) -> Row:  # noqa: ANN401
+def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any) -> Row:
     if spans is None:
         counts = [True] * len(ids)
     else:
@@ -132,7 +132,7 @@ def fingerprint(*splits: Sequence[Row]) -> str:
     return total.hexdigest()
 
 
-def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:  # noqa: ANN401 - transformers has no types
+def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:
     """All splits of texts as rows, laid out as the DataSpec says.
 
     Args:

@@ -1,6 +1,7 @@
 """Mapping: the small network that turns basis bits and a probability into n_mlp adapter numbers (Eq. 6)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -28,7 +29,7 @@ def build_mapping(inputs: int, widths: Sequence[int], n_mlp: int, activation: st
     """
     sizes = [inputs, *widths, n_mlp]
     layers: list[nn.Module] = []
-    for index, (wide_in, wide_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for index, (wide_in, wide_out) in enumerate(pairwise(sizes)):
         layers.append(nn.Linear(wide_in, wide_out))
         if activation != "none" and index < len(sizes) - 2:
             layers.append(ACTIVATIONS[activation]())
@@ -62,5 +63,5 @@ def effective_size(inputs: int, widths: Sequence[int], n_mlp: int, activation: s
     18432
     """
     sizes = [inputs, *widths, n_mlp]
-    stored = sum((a + 1) * b for a, b in zip(sizes[:-1], sizes[1:], strict=True))
+    stored = sum((a + 1) * b for a, b in pairwise(sizes))
     return min(stored, (inputs + 1) * n_mlp) if activation == "none" else stored

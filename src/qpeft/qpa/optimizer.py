@@ -70,7 +70,7 @@ class QPAOptimizer(Optimizer):
         ModelError: There is nothing trainable.
     """
 
-    def __init__(  # noqa: PLR0913 - the arguments of a torch optimizer, plus the generator's three
+    def __init__(
         self,
         params: Iterable[Any],
         config: QPAConfig,
@@ -107,7 +107,8 @@ class QPAOptimizer(Optimizer):
             {"params": [p for n, p in named if not n.endswith(".angles")], "factor": 1.0},
             {"params": [p for n, p in named if n.endswith(".angles")], "factor": self.config.angle_learning_rate},
         ]
-        return INNER[name]([group for group in groups if group["params"]], lr=lr, **options)
+        make: Callable[..., Optimizer] = INNER[name]
+        return make([group for group in groups if group["params"]], lr=lr, **options)
 
     def _parameters(self) -> list[torch.Tensor]:
         """The adapter's Parameters now; wrappers may have replaced the objects since construction."""
@@ -172,7 +173,7 @@ class QPAOptimizer(Optimizer):
         gradient = self.plan.gather([whole(p.grad) for p in self._parameters()], self.factors)
         vector = self._evaluate()
         if vector.requires_grad:  # a config may leave nothing to train
-            vector.backward(gradient * self.factors)
+            torch.autograd.backward(vector, gradient * self.factors)
         self._vector = None
         self._clip()
         for group in self.inner.param_groups:

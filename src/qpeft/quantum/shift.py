@@ -157,7 +157,7 @@ class ShiftProbabilities(torch.autograd.Function):
     """The autograd function behind shift_probabilities."""
 
     @staticmethod
-    def forward(ctx: Any, angles: Tensor, circuit: Circuit, fn: ProbabilitiesFn) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, angles: Tensor, circuit: Circuit, fn: ProbabilitiesFn) -> Tensor:
         """Run fn on one row of angles."""
         ctx.save_for_backward(angles)
         ctx.circuit, ctx.fn = circuit, fn
@@ -168,7 +168,7 @@ class ShiftProbabilities(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
+    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None]:
         """Parameter shift."""
         (angles,) = ctx.saved_tensors
         return parameter_shift_vjp(ctx.fn, ctx.circuit, angles, cotangents[0]), None, None

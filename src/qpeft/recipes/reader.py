@@ -18,14 +18,14 @@ Loader.add_implicit_resolver(
 )
 
 
-def parse(text: str, where: str) -> Any:  # noqa: ANN401 - any YAML value
+def parse(text: str, where: str) -> Any:
     """The value of a YAML text.
 
     Raises:
         ConfigError: The text is no YAML.
     """
     try:
-        return yaml.load(text, Loader)  # noqa: S506 - Loader is a SafeLoader
+        return yaml.load(text, Loader)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: no valid YAML: {' '.join(str(error).split())}") from error
 

@@ -50,7 +50,9 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
         known = packaged()
-        raise ConfigError(f"a recipe name ({', '.join(known)}) or a YAML file was expected; got {name!r}{nearest(name, known)}")
+        raise ConfigError(
+            f"a recipe name ({', '.join(known)}) or a YAML file was expected; got {name!r}{nearest(name, known)}"
+        )
     return path
 
 
@@ -79,7 +81,7 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Comparison:
         raise ConfigError(f"{path.name}: {error}") from error
 
 
-def describe(fault: Any, path: Path) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+def describe(fault: Any, path: Path) -> str:
     """One fault of a recipe in plain words."""
     keys = tuple(fault["loc"])
     line = line_of(path, keys)

@@ -64,7 +64,7 @@ VANILLA_FAILURES: dict[str, str] = {
 }
 
 
-def adapter_config(peft_type: str) -> Any:  # noqa: ANN401 - any peft config
+def adapter_config(peft_type: str) -> Any:
     """The small config of a type."""
     known = {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     return known[peft_type](task_type="CAUSAL_LM", **ADAPTER_OPTIONS[peft_type])

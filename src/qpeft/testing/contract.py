@@ -14,7 +14,7 @@ CONFIG = QPAConfig(n_mlp=16, depth=2, seed=1)
 
 def check_adapter_under_qpa(
     make_model: Callable[[], Any],
-    adapter: Any,  # noqa: ANN401 - any peft config
+    adapter: Any,
     batch: dict[str, torch.Tensor],
     folder: Path,
     tolerance: float = 0.0,
@@ -51,20 +51,20 @@ def check_adapter_under_qpa(
     assert difference <= tolerance, f"the saved adapter computes something else (logits differ by {difference:.1e})"
 
 
-def wrapped(make_model: Callable[[], Any], adapter: Any) -> tuple[Any, list[tuple[str, torch.nn.Parameter]]]:  # noqa: ANN401
+def wrapped(make_model: Callable[[], Any], adapter: Any) -> tuple[Any, list[tuple[str, torch.nn.Parameter]]]:
     """A peft model with equal initial values at each call, and its trainable Parameters."""
     torch.manual_seed(11)
     model = peft.get_peft_model(make_model(), adapter)
     return model, [(n, p) for n, p in model.named_parameters() if p.requires_grad]
 
 
-def start(make_model: Callable[[], Any], adapter: Any) -> tuple[Any, QPAOptimizer]:  # noqa: ANN401
+def start(make_model: Callable[[], Any], adapter: Any) -> tuple[Any, QPAOptimizer]:
     """A peft model and its QPA optimizer."""
     model, named = wrapped(make_model, adapter)
     return model, QPAOptimizer(named, CONFIG, lr=3e-2)
 
 
-def steps(model: Any, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], count: int) -> list[float]:  # noqa: ANN401
+def steps(model: Any, optimizer: torch.optim.Optimizer, batch: dict[str, torch.Tensor], count: int) -> list[float]:
     """Losses before each of some optimizer steps."""
     model.train()
     losses = []
@@ -78,7 +78,7 @@ def steps(model: Any, optimizer: torch.optim.Optimizer, batch: dict[str, torch.T
     return losses
 
 
-def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:  # noqa: ANN401
+def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     """Logits in evaluation mode."""
     model.eval()
     with torch.no_grad():
@@ -86,7 +86,7 @@ def logits(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:  # noqa:
     return out
 
 
-def clone(state: Any) -> Any:  # noqa: ANN401 - nested plain data
+def clone(state: Any) -> Any:
     """A deep copy of a state of tensors, as a checkpoint on disk would be."""
     if isinstance(state, torch.Tensor):
         return state.detach().clone()

@@ -44,16 +44,16 @@ class Watch(TrainerCallback):  # type: ignore[misc]
         self.loss: float | None = None
         self._began = 0.0
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Start the clock of one step."""
         self._began = time.perf_counter()
 
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stop it."""
         self.times.append(time.perf_counter() - self._began)
         self.progress.step(state.global_step, state.max_steps, self.loss)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:  # noqa: ANN401
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Remember the last loss."""
         self.loss = logs.get("loss", self.loss)
 
@@ -68,7 +68,7 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     Where QPA trains, its generator is written beside the adapter, so that ``save_only_model`` does not lose it.
     """
 
-    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:  # noqa: ANN401
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the generator and the mark."""
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))

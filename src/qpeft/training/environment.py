@@ -47,7 +47,7 @@ def meta_info(model: dict[str, Any], dataset: dict[str, Any]) -> MetaInfo:
         dataset_info=dataset,
         package_info=package_versions(),
         system_info=system_info(),
-        pytorch_info=f"torch {torch.__version__}, deterministic algorithms {torch.are_deterministic_algorithms_enabled()}",
+        pytorch_info=f"torch {torch.__version__}, {torch.get_num_threads()} threads",
     )
 
 

@@ -28,7 +28,7 @@ class Built:
         """Names and Parameters that receive gradients."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
-    def optimizer(self, train: Any) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:  # noqa: ANN401 - TrainSpec
+    def optimizer(self, train: Any) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         """Class and arguments for ``Trainer(optimizer_cls_and_kwargs=...)``."""
         options = {"eps": train.adam_eps} if train.optimizer == "adamw" else {}
         if self.qpa is not None:
@@ -44,7 +44,7 @@ class Built:
         return classes[train.optimizer], {"lr": train.learning_rate, "weight_decay": train.weight_decay, **options}
 
 
-def build_method(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401 - any transformers model
+def build_method(model: Any, method: MethodSpec, seed: int) -> Built:
     """Attach a method to a base model; equal seeds give equal adapters before training.
 
     Args:
@@ -86,7 +86,7 @@ def check_method(method: MethodSpec) -> None:
         raise ConfigError(f"method {method.name!r} takes no options; got {', '.join(method.options)}")
 
 
-def peft_config(method: MethodSpec) -> Any:  # noqa: ANN401 - any peft config
+def peft_config(method: MethodSpec) -> Any:
     """The peft config of an adapter method.
 
     Raises:
@@ -96,7 +96,9 @@ def peft_config(method: MethodSpec) -> Any:  # noqa: ANN401 - any peft config
     wanted = str(options.pop("peft_type", "LORA")).upper()
     known = {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if wanted not in known:
-        raise ConfigError(f"method.peft_type must be a type of the installed peft; got {wanted!r}{nearest(wanted, known)}")
+        raise ConfigError(
+            f"method.peft_type must be a type of the installed peft; got {wanted!r}{nearest(wanted, known)}"
+        )
     fields = [f.name for f in dataclasses.fields(known[wanted])]
     for key in options:
         if key not in fields:
@@ -107,19 +109,19 @@ def peft_config(method: MethodSpec) -> Any:  # noqa: ANN401 - any peft config
         raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
 
 
-def _base(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+def _base(model: Any, method: MethodSpec, seed: int) -> Built:
     """The base model as it is, for reference."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return Built(model, trained=False)
 
 
-def _full(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+def _full(model: Any, method: MethodSpec, seed: int) -> Built:
     """Every number of the base model is trained."""
     return Built(model)
 
 
-def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401, ARG001
+def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
     """Any method of the installed peft."""
     config = peft_config(method)
     notes = []
@@ -132,9 +134,9 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN40
     return Built(wrapped, peft_config=config, notes=notes)
 
 
-def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:  # noqa: ANN401
+def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
     """QPA over any of the adapters."""
-    assert method.over is not None  # noqa: S101 - check_method has seen to it
+    assert method.over is not None
     built = METHODS[method.over.name](model, method.over, seed)
     built.qpa = QPAConfig.from_dict({"seed": seed, **method.options}).resolved()
     return built

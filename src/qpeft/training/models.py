@@ -49,7 +49,7 @@ def load_base(spec: ModelSpec) -> Base:
     return Base(model.to(device()), tokenizer, info)
 
 
-def load_tokenizer(name: str, **options: str) -> Any:  # noqa: ANN401 - any fast tokenizer
+def load_tokenizer(name: str, **options: str) -> Any:
     """The tokenizer of a model; its end token pads where it has no pad token.
 
     Raises:
@@ -85,7 +85,7 @@ def fingerprint(path: str) -> str | None:
     return digest.hexdigest() if files else None
 
 
-def untie_head(model: Any) -> bool:  # noqa: ANN401 - any transformers model
+def untie_head(model: Any) -> bool:
     """Give a tied output head weights of its own, so that an adapter on it can be merged and saved.
 
     Without this peft trains the adapter but ``merge_and_unload`` adds its delta to the shared embedding, too.
@@ -109,7 +109,7 @@ def untie_head(model: Any) -> bool:  # noqa: ANN401 - any transformers model
     return True
 
 
-def targets_head(model: Any, peft_config: Any) -> bool:  # noqa: ANN401 - any transformers model, any peft config
+def targets_head(model: Any, peft_config: Any) -> bool:
     """Whether an adapter config reaches the output head."""
     head = model.get_output_embeddings()
     name = next((n for n, module in model.named_modules() if module is head), None)

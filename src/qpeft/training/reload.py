@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from qpeft.data import encode_texts, load_texts
 from qpeft.errors import ExportError, RecordError
 from qpeft.records import RECORD, Metric, RunRecord, read_record
-from qpeft.training.methods import METHODS, Built, check_method
+from qpeft.training.measure import Split, measure_split, probe_logits
+from qpeft.training.methods import METHODS, check_method
 from qpeft.training.models import Base, load_base, targets_head, untie_head
-from qpeft.training.run import ADAPTER, PROBE, measure_split, probe_logits
+from qpeft.training.run import ADAPTER, PROBE
 
 # Merging re-associates sums: W x + B A x against (W + B A) x in float32.
 MERGE_TOLERANCE = 1e-3
@@ -46,7 +47,7 @@ def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
     return record, base, load_adapter(base, folder / ADAPTER)
 
 
-def load_adapter(base: Base, folder: Path) -> Any:  # noqa: ANN401 - a peft model
+def load_adapter(base: Base, folder: Path) -> Any:
     """Put a saved adapter on a base model, as any user of peft would.
 
     Raises:
@@ -54,7 +55,9 @@ def load_adapter(base: Base, folder: Path) -> Any:  # noqa: ANN401 - a peft mode
     """
     missing = [name for name in ("adapter_config.json", "adapter_model.safetensors") if not (folder / name).exists()]
     if missing:
-        raise ExportError(f"{folder} must hold adapter_config.json and adapter_model.safetensors; {missing[0]} is missing")
+        raise ExportError(
+            f"{folder} must hold adapter_config.json and adapter_model.safetensors; {missing[0]} is missing"
+        )
     try:
         config = peft.PeftConfig.from_pretrained(str(folder))
         if targets_head(base.model, config):
@@ -64,14 +67,14 @@ def load_adapter(base: Base, folder: Path) -> Any:  # noqa: ANN401 - a peft mode
         raise ExportError(f"the adapter in {folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def measure_saved(folder: Path, *, data: str | None, split: str, padded: bool) -> list[Metric]:
+def measure_saved(folder: Path, *, data: str | None, split: Split, padded: bool) -> list[Metric]:
     """Perplexities of a saved run on one split of its own or of other data."""
     record, base, adapted = open_run(folder)
     spec = record.spec.data.model_copy(update={"name": data} if data else {})
     encoded = encode_texts(load_texts(spec, base.tokenizer), base.tokenizer, spec)
     run = record.spec.model_copy(update={"data": spec, "eval": record.spec.eval.model_copy(update={"padded": padded})})
     model = base.model if adapted is None else adapted
-    metrics, _ = measure_split(run, Built(model), base, getattr(encoded, split), split)
+    metrics, _ = measure_split(run, model, base, getattr(encoded, split), split)
     return metrics
 
 
@@ -110,7 +113,7 @@ def export_run(folder: Path, out: Path, *, merge: bool) -> Exported:
     return Exported("merged model" if merge else "peft adapter", difference)
 
 
-def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft: Path) -> float:  # noqa: ANN401
+def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft: Path) -> float:
     """Merge, write, load again, compare; the largest difference of a logit."""
     try:
         merged = adapted.merge_and_unload(safe_merge=True)
@@ -136,4 +139,6 @@ def check_equal(found: torch.Tensor, wanted: torch.Tensor, tolerance: float, wha
     """
     difference = (found - wanted).abs().max().item()
     if not difference <= tolerance * wanted.abs().max().item():
-        raise ExportError(f"{what} computes other logits than the trained model did (by {difference:.2e}); not exported")
+        raise ExportError(
+            f"{what} computes other logits than the trained model did (by {difference:.2e}); not exported"
+        )

@@ -1,0 +1,94 @@
+"""The parts of a record that say what was trained and what it cost."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from transformers import Trainer
+
+from qpeft.qpa import QPAOptimizer
+from qpeft.records import CurvePoint, Quantum, TrainInfo
+from qpeft.training.callbacks import Watch
+from qpeft.training.environment import peak_memory
+from qpeft.training.methods import Built
+
+
+@dataclass
+class Trained:
+    """What training leaves behind."""
+
+    trainer: Trainer
+    watch: Watch
+    seconds: float
+
+
+def qpa_optimizer(trained: Trained | None) -> QPAOptimizer | None:
+    """The QPAOptimizer below accelerate's wrapper, if QPA trained."""
+    if trained is None:
+        return None
+    optimizer = getattr(trained.trainer.optimizer, "optimizer", trained.trainer.optimizer)
+    return optimizer if isinstance(optimizer, QPAOptimizer) else None
+
+
+def train_info(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None, size: int) -> TrainInfo:
+    """Counts and costs."""
+    adapter = sum(p.numel() for _, p in built.named_trainable()) if built.trained else 0
+    device_peak, process_peak = peak_memory()
+    state = trained.trainer.state if trained else None
+    return TrainInfo(
+        accelerator_memory_max=device_peak,
+        process_memory_max=process_peak,
+        train_time=round(trained.seconds, 3) if trained else 0.0,
+        step_time_median=round(trained.watch.median(), 5) if trained else 0.0,
+        file_size=size,
+        num_trainable_params=optimizer.generator.n_trainable if optimizer else adapter,
+        num_adapter_params=adapter,
+        num_total_params=sum(p.numel() for p in built.model.parameters()),
+        effective_params=optimizer.generator.n_effective if optimizer else None,
+        train_tokens=int(state.num_input_tokens_seen) if state else 0,
+        status="success",
+    )
+
+
+def curve(trained: Trained | None) -> list[CurvePoint]:
+    """The logged training losses, of all sessions of the run."""
+    history = trained.trainer.state.log_history if trained else []
+    return [
+        CurvePoint(step=row["step"], loss=row["loss"], learning_rate=row["learning_rate"])
+        for row in history
+        if "loss" in row
+    ]
+
+
+def quantum(optimizer: QPAOptimizer | None) -> Quantum | None:
+    """The circuit block of the record."""
+    if optimizer is None:
+        return None
+    generator, config = optimizer.generator, optimizer.config
+    return Quantum(
+        n_qubits=generator.n_qubits,
+        depth=config.depth,
+        ansatz=config.ansatz,
+        entangler="none" if config.source == "no_entangler" else config.entangler,
+        source=config.source,
+        preset=config.preset,
+        n_angles=generator.n_angles,
+        n_generated=generator.m,
+        n_chunks=sum(part.n_chunks for part in generator.chunk_generators()),
+        n_mlp=config.n_mlp,
+        circuit_executions=generator.executions,
+    )
+
+
+def plain(config: Any) -> dict[str, Any] | None:
+    """A peft config as JSON values."""
+    if config is None:
+        return None
+    body = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    return {
+        key: getattr(value, "value", value) for key, value in body.items() if is_plain(getattr(value, "value", value))
+    }
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value has a place in JSON."""
+    return value is None or isinstance(value, (bool, int, float, str, list, dict))
