@@ -16,7 +16,6 @@ app = typer.Typer(
     name="qpeft",
     help="Fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth.",
     epilog="First steps:  qpeft compare demo  |  qpeft recipes  |  qpeft draw --qubits 5 --depth 2",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -42,13 +41,16 @@ def show_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=show_version, is_eager=True, help="Print the version and stop.")
     ] = False,
 ) -> None:
     """Fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:

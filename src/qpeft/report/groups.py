@@ -13,6 +13,9 @@ from qpeft.records import RunRecord, RunSpec
 Floats = NDArray[np.float64]
 Groups = dict[str, list[RunRecord]]
 
+# Below this many seeds a difference between two methods is called too uncertain to tell.
+ENOUGH_SEEDS = 3
+
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested mappings as one level of dotted keys.

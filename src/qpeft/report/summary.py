@@ -7,9 +7,9 @@ from statistics import fmean, median
 
 from qpeft.metrics.intervals import perplexity_interval
 from qpeft.records import RunRecord
+from qpeft.report.groups import ENOUGH_SEEDS as ENOUGH_SEEDS
 from qpeft.report.groups import block_arrays, final_groups, finite_metric, measured, tune_groups
 
-ENOUGH_SEEDS = 3
 CURVE_TAIL = 0.1
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -20,6 +21,9 @@ COLUMNS = (
     "seeds",
 )
 
+# The same for a terminal of 80 columns: the interval stands beside its value.
+NARROW = ("method", "perplexity", "padded", "numbers", "step", "total", "qubits")
+
 
 def print_table(rows: Sequence[Row], console: Console, sentences: Sequence[str] = ()) -> None:
     """Print the comparison, and below it the sentences about the circuit.
@@ -29,12 +33,21 @@ def print_table(rows: Sequence[Row], console: Console, sentences: Sequence[str] 
         console: where to print.
         sentences: plain sentences, for example those of ``twin_verdict``.
     """
-    table = Table(title="Test perplexity, lower is better", title_justify="left", header_style="bold")
-    for index, column in enumerate(COLUMNS):
-        table.add_column(column, justify="right" if index else "left", overflow="fold")
-    for cells in _cells(rows):
+    table = Table(
+        title="Test perplexity, lower is better; 95 % intervals over seeds and text",
+        title_justify="left",
+        header_style="bold",
+        box=SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for index, column in enumerate(NARROW):
+        table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=index > 0)
+    for row, cells in zip(rows, _cells(rows), strict=True):
         # Text, not str: a label in square brackets is no markup.
-        table.add_row(*(Text(cell) for cell in cells))
+        label, perplexity, interval, padded, trainable, step, qubits, _ = cells
+        train = seconds(row.train_seconds)
+        narrow = (label, f"{perplexity} {interval}", padded, trainable, step, train, qubits)
+        table.add_row(*(Text(cell) for cell in narrow))
     console.print(table)
     few = [row.label for row in rows if len(row.seeds) < ENOUGH_SEEDS and row.trainable]
     if few:

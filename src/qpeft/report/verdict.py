@@ -11,7 +11,7 @@ from qpeft.errors import RecordError, nearest
 from qpeft.metrics.intervals import difference_interval
 from qpeft.records import MethodSpec, RunRecord
 from qpeft.report.format import interval_digits
-from qpeft.report.groups import Floats, Groups, block_arrays, differing_keys, final_groups, measured
+from qpeft.report.groups import ENOUGH_SEEDS, Floats, Groups, block_arrays, differing_keys, final_groups, measured
 
 BETTER, WORSE, NO_DIFFERENCE = "better", "worse", "no measurable difference"
 NOT_COMPARABLE = "not comparable"
@@ -244,6 +244,8 @@ def _twin(groups: Groups, quantum_label: str, label: str) -> Twin:
     head = f"trained circuit vs {TWINS.get(source, label)}"
     if difference.verdict == NOT_COMPARABLE:
         return Twin(source, difference, f"{head}: {NOT_COMPARABLE}: {difference.reason} ({seeds})")
+    if difference.seeds < ENOUGH_SEEDS:
+        seeds += ", too few to tell"
     value = f"difference {difference.text.replace(' [', ' nat per token [')}"
     return Twin(source, difference, f"{head}: {value}: {words[difference.verdict]} ({seeds})")
 
