@@ -162,7 +162,10 @@ def test_state_restores_the_adapter_and_continues_bitwise(preset: str, ids: torc
     run(model, optimizer, 2)
     state = torch.utils._pytree.tree_map(lambda x: x.clone() if torch.is_tensor(x) else x, optimizer.state_dict())
     run(model, optimizer, 3)
-    again, named_again, resumed = fresh()
+    again, named_again = adapted()
+    with torch.no_grad():
+        named_again[0][1].add_(1.0)  # the optimizer must not derive anything from what it finds
+    resumed = QPAOptimizer(named_again, QPAConfig(n_mlp=16, preset=preset), lr=1e-2)
     resumed.load_state_dict(state)
     run(again, resumed, 3)
     assert all(torch.equal(p, q) for (_, p), (_, q) in zip(named, named_again, strict=True))

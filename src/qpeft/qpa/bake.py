@@ -73,7 +73,9 @@ def check_file(model: nn.Module, folder: Path) -> None:
 
 def save_generator(optimizer: QPAOptimizer, folder: Path) -> None:
     """Write the generator's numbers, offset and plan, as plain tensors and JSON."""
-    tensors = {f"generator.{name}": t.detach().cpu() for name, t in optimizer.generator.state_dict().items()}
+    # The count of executions is a cost of the run, not a number of the generator.
+    state = {n: t for n, t in optimizer.generator.state_dict().items() if not n.endswith("executions")}
+    tensors = {f"generator.{name}": tensor.detach().cpu() for name, tensor in state.items()}
     tensors |= {"offset": optimizer.offset.cpu(), "factors": optimizer.factors.cpu()}
     save_file({name: t.contiguous().clone() for name, t in tensors.items()}, folder / GENERATOR)
     plan = [{"name": e.name, "shape": e.shape, "offset": e.offset} for e in optimizer.plan.entries]
@@ -96,5 +98,5 @@ def load_generator(folder: Path) -> tuple[Generator, dict[str, torch.Tensor], di
     generator = Generator(body["m"], QPAConfig.from_dict(body["config"]))
     tensors = load_file(folder / GENERATOR)
     own = {name.removeprefix("generator."): t for name, t in tensors.items() if name.startswith("generator.")}
-    generator.load_state_dict(own)
+    generator.load_state_dict({**generator.state_dict(), **own})
     return generator, {key: tensors[key] for key in ("offset", "factors")}, body

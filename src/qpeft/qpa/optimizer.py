@@ -200,6 +200,8 @@ class QPAOptimizer(Optimizer):
             "inner": self.inner.state_dict(),
             "generator": self.generator.state_dict(),
             "orders": self.generator.orders.get_state(),
+            # A trainer may load the adapter before it builds the optimizer, so nothing is derived from it again.
+            "factors": self.factors,
             "offset": self.offset,
             "written": self.written,
         }
@@ -221,6 +223,7 @@ class QPAOptimizer(Optimizer):
         self.generator.load_state_dict(own["generator"])
         self.generator.orders.set_state(own["orders"].cpu().byte())
         self.inner.load_state_dict(own["inner"])
+        self.factors = own["factors"].to(self.factors)
         self.offset, self.written = own["offset"].to(self.factors), own["written"].to(self.factors)
         for parameter, value in zip(self._parameters(), self.plan.slices(self.written), strict=True):
             overwrite(parameter, value)

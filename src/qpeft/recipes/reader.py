@@ -10,7 +10,16 @@ from qpeft.errors import ConfigError
 
 
 class Loader(yaml.SafeLoader):
-    """SafeLoader that also reads 1e-3 as a number, as YAML 1.2 does."""
+    """SafeLoader that also reads 1e-3 as a number, as YAML 1.2 does, and refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping; plain YAML would silently keep the last of two equal keys."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
 
 
 Loader.add_implicit_resolver(
@@ -36,20 +45,47 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: The file is missing, is no mapping, or extends itself.
     """
-    return _read(path, ())
+    below: dict[str, Any] = {}
+    for _, body in reversed(chain(path)):
+        below = merge(below, body)
+    return below
 
 
-def _read(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    if path in seen:
-        raise ConfigError(f"{path} extends itself through {' -> '.join(p.name for p in seen)}")
+def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """A file and all it extends, nearest first, each with its own keys.
+
+    Raises:
+        ConfigError: A file is missing, is no mapping, or extends itself.
+    """
+    found: dict[Path, dict[str, Any]] = {}
+    current: Path | None = path
+    while current is not None:
+        # Resolved, so that a cycle through ../ is seen as one.
+        place = current.resolve()
+        if place in found:
+            raise ConfigError(f"{path} extends itself through {' -> '.join(p.name for p in [*found, place])}")
+        body = read_file(current)
+        parent = body.pop("extends", None)
+        found[place] = body
+        current = None if parent is None else place.parent / str(parent)
+    return list(found.items())
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The mapping one YAML file holds.
+
+    Raises:
+        ConfigError: The file is missing, is no text, or is no mapping.
+    """
     try:
         body = parse(path.read_text("utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"a recipe was expected at {path}: {error.strerror}; see `qpeft recipes`") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} must be UTF-8 text; byte {error.start} is not") from error
     if not isinstance(body, dict):
         raise ConfigError(f"{path} must hold a mapping of keys; got {type(body).__name__}")
-    parent = body.pop("extends", None)
-    return body if parent is None else merge(_read(path.parent / str(parent), (*seen, path)), body)
+    return body
 
 
 def merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -91,17 +127,38 @@ def apply_settings(body: dict[str, Any], settings: list[str]) -> dict[str, Any]:
     return body
 
 
-def line_of(path: Path, keys: tuple[Any, ...]) -> int | None:
+def place_of(path: Path, keys: tuple[Any, ...], settings: list[str]) -> str:
+    """Where a (nested) key was given: ``--set``, or a file with its line, or the file that lacks it.
+
+    Args:
+        path: The recipe; the files it extends are looked at, too.
+        keys: The key's path; numbers are places in a list.
+        settings: The ``--set`` texts, the last of which wins.
+    """
+    words = [str(key) for key in keys]
+    for setting in reversed(settings):
+        given = setting.partition("=")[0].split(".")
+        if given[: len(words)] == words or words[: len(given)] == given:
+            return "--set"
+    for file, _ in chain(path):
+        line = line_of(file, words)
+        if line is not None:
+            return f"{file.name}:{line}"
+    return path.name
+
+
+def line_of(path: Path, keys: list[str]) -> int | None:
     """The line of a (nested) key in a YAML file, or None where it does not stand there."""
-    try:
-        node = yaml.compose(path.read_text("utf-8"), Loader)
-    except (OSError, yaml.YAMLError):
-        return None
+    node = yaml.compose(path.read_text("utf-8"), Loader)
     line = None
     for key in keys:
+        if isinstance(node, yaml.SequenceNode) and key.isdigit() and int(key) < len(node.value):
+            node = node.value[int(key)]
+            line = node.start_mark.line + 1
+            continue
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        match = next(((k, v) for k, v in pairs if k.value == str(key)), None)
+        match = next(((k, v) for k, v in pairs if k.value == key), None)
         if match is None:
-            return line
+            return None
         line, node = match[0].start_mark.line + 1, match[1]
     return line

@@ -93,7 +93,7 @@ class MetaInfo(Strict):
 class RunRecord(Strict):
     """Everything known about one finished run."""
 
-    version: int = 1
+    version: Literal[1] = 1
     identity: str
     seed: int
     spec: RunSpec

@@ -37,12 +37,14 @@ def read_record(path: Path) -> RunRecord:
     """Read one record.
 
     Raises:
-        RecordError: the file is missing, is no JSON, or does not have the fields of a record.
+        RecordError: the file is missing, is no JSON, is of another version, or lacks a record's fields.
     """
     try:
         return RunRecord.model_validate_json(path.read_text("utf-8"))
     except OSError as error:
         raise RecordError(f"a record was expected at {path}: {error.strerror}; run the comparison first") from error
+    except UnicodeDecodeError as error:
+        raise RecordError(f"{path} is no qpeft record: byte {error.start} is no text; delete it to run again") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

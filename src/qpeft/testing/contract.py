@@ -39,10 +39,12 @@ def check_adapter_under_qpa(
     saved = {"optimizer": clone(state), "model": {n: p.detach().clone() for n, p in model.named_parameters()}}
     last = steps(model, optimizer, batch, 8)
     assert min(last) < first[0], f"the loss did not fall: {[*first, *last]}"
-    again, resumed = start(make_model, adapter)
+    # As a trainer resumes: the adapter is loaded first, the optimizer built after it.
+    again, named = wrapped(make_model, adapter)
     with torch.no_grad():
         for name, parameter in again.named_parameters():
             parameter.copy_(saved["model"][name])
+    resumed = QPAOptimizer(named, CONFIG, lr=3e-2)
     resumed.load_state_dict(saved["optimizer"])
     assert steps(again, resumed, batch, 8) == last, "a resumed run does not continue bitwise"
     save_adapter(model, folder / "adapter", optimizer)
