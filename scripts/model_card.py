@@ -19,11 +19,12 @@ import numpy as np
 import torch
 import transformers
 from card_page import loss_curve, render, source_table
-from ngram import ngram_nats
 from numpy.typing import NDArray
-from pretrain import CONTEXT, documents, encode, shards
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from ngram import ngram_nats
+from pretrain import CONTEXT, documents, encode, shards
 
 LIMIT = 12 * 10**6
 ORDERS = 5
@@ -99,7 +100,9 @@ def model_nats(model: Any, held: NDArray[np.uint16]) -> Floats:
     stream = torch.from_numpy(np.concatenate([[0], held]).astype(np.int64))
     inputs, targets = stream[:-1], stream[1:]
     whole = len(held) // CONTEXT * CONTEXT
-    pieces = [*zip(inputs[:whole].view(-1, CONTEXT).split(16), targets[:whole].view(-1, CONTEXT).split(16), strict=True)]
+    pieces = [
+        *zip(inputs[:whole].view(-1, CONTEXT).split(16), targets[:whole].view(-1, CONTEXT).split(16), strict=True)
+    ]
     if whole < len(held):
         pieces.append((inputs[None, whole:], targets[None, whole:]))
     losses = []

@@ -50,7 +50,9 @@ def test_only_what_peft_reads_and_the_generator(ids: torch.Tensor, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
 
 
-def test_a_failed_save_leaves_the_old_adapter(ids: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_the_old_adapter(
+    ids: torch.Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model, optimizer = trained(ids)
     folder = save_adapter(model, tmp_path / "adapter", optimizer)
     before = (folder / "adapter_model.safetensors").read_bytes()

@@ -13,7 +13,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from qpeft.records import RunSpec
 from qpeft.training.callbacks import Progress as RunProgress
@@ -41,6 +41,7 @@ class Bars(ComparisonProgress):
     def __enter__(self) -> Self:
         """Start drawing; the libraries' own bars would break ours."""
         disable_progress_bar()
+        set_verbosity_error()
         self.bars.start()
         return self
 

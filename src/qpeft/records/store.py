@@ -44,7 +44,9 @@ def read_record(path: Path) -> RunRecord:
     except OSError as error:
         raise RecordError(f"a record was expected at {path}: {error.strerror}; run the comparison first") from error
     except UnicodeDecodeError as error:
-        raise RecordError(f"{path} is no qpeft record: byte {error.start} is no text; delete it to run again") from error
+        raise RecordError(
+            f"{path} is no qpeft record: byte {error.start} is no text; delete it to run again"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"

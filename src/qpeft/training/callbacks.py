@@ -1,5 +1,6 @@
 """Trainer callbacks: progress, step times, complete checkpoints, the generator beside each checkpoint."""
 
+import shutil
 import time
 from pathlib import Path
 from statistics import median
@@ -77,8 +78,14 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
         (folder / COMPLETE).touch()
 
 
-def last_complete(folder: Path) -> str | None:
-    """The newest complete checkpoint below a folder, or None."""
-    marked = [path.parent for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*/{COMPLETE}")]
-    newest = max(marked, key=lambda path: int(path.name.rsplit("-", 1)[1]), default=None)
-    return None if newest is None else str(newest)
+def resume_point(folder: Path) -> str | None:
+    """The newest complete checkpoint below a folder, or None; incomplete ones are removed.
+
+    A leftover with a higher step would otherwise count as the newest when the Trainer deletes old checkpoints.
+    """
+    found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    for path in found:
+        if not (path / COMPLETE).exists():
+            shutil.rmtree(path)
+    complete = [path for path in found if path.exists()]
+    return str(complete[-1]) if complete else None

@@ -15,7 +15,7 @@ from qpeft.qpa import save_adapter
 from qpeft.qpa.optimizer import QPAOptimizer
 from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, write_record
 from qpeft.training.account import Trained, curve, plain, qpa_optimizer, quantum, train_info
-from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, last_complete
+from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
 from qpeft.training.measure import dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method
@@ -93,7 +93,7 @@ def train(spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, 
     )
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=last_complete(folder / CHECKPOINTS))
+    trainer.train(resume_from_checkpoint=resume_point(folder / CHECKPOINTS))
     return Trained(trainer, watch, time.perf_counter() - began)
 
 
