@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from card_page import loss_curve, render, source_table
 from numpy.typing import NDArray
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from card_page import loss_curve, render, source_table
 from ngram import ngram_nats
-from pretrain import CONTEXT, documents, encode, shards
+from pretrain import CONTEXT, documents, encode, optimizers, schedule, shards
 
 LIMIT = 12 * 10**6
 ORDERS = 5
@@ -97,20 +97,17 @@ def model_nats(model: Any, held: NDArray[np.uint16]) -> Floats:
     Returns:
         Nats (M,).
     """
-    stream = torch.from_numpy(np.concatenate([[0], held]).astype(np.int64))
-    inputs, targets = stream[:-1], stream[1:]
-    whole = len(held) // CONTEXT * CONTEXT
-    pieces = [
-        *zip(inputs[:whole].view(-1, CONTEXT).split(16), targets[:whole].view(-1, CONTEXT).split(16), strict=True)
-    ]
-    if whole < len(held):
-        pieces.append((inputs[None, whole:], targets[None, whole:]))
+    windows = -(-len(held) // CONTEXT)
+    stream = np.zeros(windows * CONTEXT + 1, dtype=np.int64)
+    stream[1 : len(held) + 1] = held
+    inputs, targets = (torch.from_numpy(part).view(windows, CONTEXT) for part in (stream[:-1], stream[1:]))
     losses = []
     with torch.inference_mode():
-        for rows, goals in pieces:
-            logits = model(rows).logits.flatten(0, 1)
-            losses.append(torch.nn.functional.cross_entropy(logits, goals.flatten(), reduction="none"))
-    return torch.cat(losses).double().numpy()
+        for at in range(0, windows, 16):
+            logits, goals = model(inputs[at : at + 16]).logits.flatten(0, 1), targets[at : at + 16].flatten()
+            losses.append(torch.nn.functional.cross_entropy(logits, goals, reduction="none"))
+    # What stands after the last token fills its window and is not scored.
+    return torch.cat(losses)[: len(held)].double().numpy()
 
 
 def scores(nats: Floats, texts: list[str]) -> dict[str, float]:
@@ -145,6 +142,7 @@ def by_category(nats: dict[str, Floats], held: NDArray[np.uint16], kinds: list[s
     kind = np.array(kinds)[np.concatenate([[0], ends[:-1]])]
     return {
         name: {
+            "documents": kinds.count(name),
             "tokens": int((kind == name).sum()),
             **{label: round(float(np.exp(loss[kind == name].mean())), 2) for label, loss in nats.items()},
         }
@@ -220,9 +218,22 @@ def facts(folder: Path, corpus: Path, work: Path) -> dict[str, Any]:
             "epochs": round(seen / training["training_tokens"], 3),
             "sources": source_table(corpus / "sources.tsv"),
         },
-        "training": {**training["arguments"], "context": CONTEXT, "log": training["log"]},
+        "training": {
+            **training["arguments"],
+            "context": CONTEXT,
+            "optimizers": {type(o).__name__: settings(o) for o in optimizers(model)},
+            "schedule": str(schedule.__doc__).rstrip("."),
+            "log": training["log"],
+        },
+        "sampling": SAMPLING,
         "measured_with": {"torch": torch.__version__.split("+")[0], "transformers": transformers.__version__},
     }
+
+
+def settings(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The settings of an optimizer that the card names."""
+    names = ("lr", "momentum", "betas", "weight_decay")
+    return {name: optimizer.defaults[name] for name in names if name in optimizer.defaults}
 
 
 def install(built: Path, out: Path) -> None:
@@ -244,6 +255,7 @@ def main() -> None:
     for needed in (work / "model", work / "log.json", corpus / "sources.tsv"):
         if not needed.exists():
             raise SystemExit(f"{needed} is absent; let scripts/pretrain.py finish, and name its --corpus and --work")
+    transformers.utils.logging.disable_progress_bar()
     out.parent.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as name:
         built = Path(name)

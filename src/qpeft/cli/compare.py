@@ -1,9 +1,12 @@
 """``qpeft compare``: every method of a recipe on equal terms, table and page at the end."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from qpeft.records import Comparison
 
 EXAMPLE = "Example:  qpeft compare demo --set train.steps=40 --out runs/quick"
 
@@ -20,9 +23,7 @@ def command(
     comparison = load_recipe(recipe, settings)
     folder = out or Path("runs") / comparison.name
     if plan:
-        for run in comparison.runs:
-            for spec in [*comparison.tune_specs(run), *comparison.final_specs(run, None)]:
-                typer.echo(f"{spec.label:20} {spec.purpose:6} seed {spec.seed:<5} lr {spec.train.learning_rate:g}")
+        show_plan(comparison)
         return 0
     from qpeft.cli.conclusion import conclude
     from qpeft.cli.terminal import Bars
@@ -38,3 +39,13 @@ def command(
     if any(record.spec.purpose == "final" for record in outcome.records):
         conclude(outcome.records, folder, title, baseline, [f"qpeft compare {recipe}{flags}"])
     return 1 if outcome.failures else 0
+
+
+def show_plan(comparison: "Comparison") -> None:
+    """Print every run; nothing is trained."""
+    from qpeft.training.compare import planned, tunable
+
+    for spec in planned(comparison):
+        chosen = spec.purpose == "final" and tunable(comparison, spec)
+        rate = "chosen by the tuning runs" if chosen else f"{spec.train.learning_rate:g}"
+        typer.echo(f"{spec.label:20} {spec.purpose:6} seed {spec.seed:<5} lr {rate}")

@@ -23,6 +23,8 @@ def command(  # noqa: PLR0913 - one argument a flag
 ) -> None:
     """Draw a circuit of the library; needs no torch."""
     from qpeft.circuits import (
+        ANSATZE,
+        ENTANGLERS,
         Circuit,
         build_ansatz,
         circuit_cost,
@@ -37,6 +39,8 @@ def command(  # noqa: PLR0913 - one argument a flag
 
     writers: dict[str, Callable[[Circuit], str]] = {"text": draw_text, "svg": draw_svg, "qasm": to_qasm3}
     require_choice("--format", form, writers)
+    require_choice("--ansatz", ansatz, ANSATZE)
+    require_choice("--entangler", entangler, ENTANGLERS)
     if (numbers is None) != (n_mlp is None):
         raise ConfigError("--numbers and --n-mlp belong together, for example --numbers 204100 --n-mlp 2048")
     if numbers is not None and n_mlp is not None:

@@ -1,6 +1,6 @@
 """``qpeft preview``: the first rows as tokens, with what counts in the loss."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -16,17 +16,14 @@ def command(
     loss: Annotated[str, typer.Option(help="masked or padded.")] = "masked",
 ) -> None:
     """Print rows token by token: counted tokens plain, prompt and padding dimmed or in brackets."""
-    from pydantic import ValidationError
     from rich.console import Console
 
-    from qpeft.errors import ConfigError
+    from qpeft.errors import require_choice
     from qpeft.records import DataSpec
 
-    try:
-        spec = DataSpec.model_validate({"name": data, "max_length": max_length, "layout": layout, "loss": loss})
-    except ValidationError as error:
-        fault = error.errors()[0]
-        raise ConfigError(f"--{fault['loc'][0]}: {fault['msg']}; got {fault['input']!r}") from error
+    for key, value in (("layout", layout), ("loss", loss)):
+        require_choice(f"--{key}", value, get_args(DataSpec.model_fields[key].annotation))
+    spec = DataSpec.model_validate({"name": data, "max_length": max_length, "layout": layout, "loss": loss})
     from qpeft.data.preview import preview
     from qpeft.training.models import load_tokenizer
 

@@ -22,6 +22,8 @@ def command(
         typer.echo(json.dumps(Recipe.model_json_schema(), indent=2))
         return
     if name is None:
+        if copy is not None:
+            raise ConfigError(f"--copy needs the name of a recipe before it; one of {', '.join(packaged())}")
         for known in packaged():
             typer.echo(f"{known:18} {load_recipe(known).title}")
         return

@@ -1,5 +1,6 @@
 """``qpeft train``: one run of one method."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -31,9 +32,12 @@ def command(  # noqa: PLR0913 - one argument a flag
     from qpeft.recipes import load_recipe
 
     flags = {"model.name": model, "data.name": data, "train.steps": steps, "train.learning_rate": learning_rate}
-    given = [f"{key}={value}" for key, value in flags.items() if value is not None]
+    # As JSON, so that a path with a # or a : in it stays one text.
+    given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
     spec = pick(load_recipe(recipe, [*given, *(settings or [])]), method)
-    train = spec.train.model_copy(update={"learning_rate": learning_rate} if learning_rate else {})
+    # A row's own section lies over the recipe's; a flag lies over both.
+    own = {"steps": steps, "learning_rate": learning_rate}
+    train = spec.train.model_copy(update={key: value for key, value in own.items() if value is not None})
     steps_between = train.checkpoint_steps or max(1, train.steps // 4)
     train = train.model_copy(update={"checkpoint_steps": steps_between})
     spec = spec.model_copy(update={"seed": seed, "train": train})

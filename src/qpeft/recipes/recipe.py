@@ -1,17 +1,18 @@
 """Recipe: a comparison as YAML - differences from a named base, every method a mapping, checked as a whole."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from qpeft.errors import ConfigError, nearest
-from qpeft.recipes.reader import apply_settings, line_of, merge, parse, read_mapping
+from qpeft.recipes.reader import apply_settings, merge, parse, place_of, read_mapping
 from qpeft.records import Comparison, DataSpec, EvalSpec, MethodSpec, ModelSpec, RunSpec, TrainSpec
 from qpeft.records.spec import Strict
 
 FOLDER = Path(__file__).parent
 SECTIONS: dict[str, type[BaseModel]] = {"model": ModelSpec, "data": DataSpec, "train": TrainSpec, "eval": EvalSpec}
+ROW_SECTIONS = ("data", "train")
 
 
 class Recipe(Strict):
@@ -31,7 +32,17 @@ class Recipe(Strict):
     methods: dict[str, dict[str, Any]] = Field(min_length=1, description="label: method")
     baseline: str | None = Field(None, description="label to compare with; the first method by default")
     seeds: list[int] = Field([0, 1, 2], min_length=1)
-    learning_rates: list[float] = Field([], description="grid tried for every trained method on validation")
+    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(
+        [], description="grid tried for every trained method on validation"
+    )
+
+    @field_validator("seeds", "learning_rates")
+    @classmethod
+    def different(cls, values: list[float]) -> list[float]:
+        """Refuse a value that stands twice: its run would count twice."""
+        if len(set(values)) < len(values):
+            raise ValueError("every value may stand once only")
+        return values
 
 
 def packaged() -> dict[str, Path]:
@@ -67,45 +78,78 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Comparison:
         The comparison: one RunSpec a method.
 
     Raises:
-        ConfigError: All faults of the file at once, each with its line, key, value and nearest valid key.
+        ConfigError: All faults of the file at once, each with its line where it has one, key, value and nearest
+            valid key.
     """
     path = find_recipe(name)
     body = apply_settings(read_mapping(path), settings or [])
     try:
         recipe = Recipe.model_validate(body)
-        return expand(recipe, path.stem)
+        faults = row_faults(recipe)
     except ValidationError as error:
-        faults = [describe(fault, path) for fault in error.errors()]
-        raise ConfigError("\n".join(faults)) from error
+        faults = list(error.errors())
+    if faults:
+        raise ConfigError("\n".join(describe(fault, path, settings or []) for fault in faults))
+    try:
+        return expand(recipe, path.stem)
     except ConfigError as error:
-        raise ConfigError(f"{path.name}: {error}") from error
+        raise ConfigError("\n".join(f"{path.name}: {line}" for line in str(error).splitlines())) from error
 
 
-def describe(fault: Any, path: Path) -> str:
+def row_faults(recipe: Recipe) -> list[Any]:
+    """The faults of the sections inside methods, each reported for the row it stands in."""
+    found: list[Any] = []
+    for label, entry in recipe.methods.items():
+        for key in ROW_SECTIONS:
+            own, place = entry.get(key, {}), ("methods", label, key)
+            if not isinstance(own, dict):
+                found.append({"type": "dict_type", "loc": place, "msg": "must be a mapping of keys", "input": own})
+                continue
+            try:
+                SECTIONS[key].model_validate({**getattr(recipe, key).model_dump(), **own})
+            except ValidationError as error:
+                found += [{**fault, "loc": (*place, *fault["loc"])} for fault in error.errors()]
+    return found
+
+
+def describe(fault: Any, path: Path, settings: list[str]) -> str:
     """One fault of a recipe in plain words."""
     keys = tuple(fault["loc"])
-    line = line_of(path, keys)
-    place = f"{path.name}:{line}" if line else path.name
-    dotted = ".".join(str(key) for key in keys)
+    place, dotted = place_of(path, keys, settings), ".".join(str(key) for key in keys)
     if fault["type"] == "extra_forbidden":
-        section = SECTIONS.get(str(keys[0])) if len(keys) > 1 else Recipe
+        section = SECTIONS.get(str(keys[-2])) if len(keys) > 1 else Recipe
         fields = section.model_fields if section else {}
         return f"{place}: {dotted} is not a key{nearest(str(keys[-1]), fields)}; allowed: {', '.join(fields)}"
+    if fault["type"] == "missing":
+        return f"{place}: {dotted} is required"
     return f"{place}: {dotted}: {fault['msg']}; got {fault['input']!r}"
 
 
 def expand(recipe: Recipe, name: str) -> Comparison:
-    """One RunSpec for each method of a recipe."""
-    runs = tuple(run_of(recipe, label) for label in recipe.methods)
-    labels = list(recipe.methods)
+    """One RunSpec for each method of a recipe.
+
+    Raises:
+        ConfigError: All rows that cannot be read, one a line, and a baseline that is no row.
+    """
+    runs, faults, labels = [], [], list(recipe.methods)
+    for label in labels:
+        try:
+            runs.append(run_of(recipe, label))
+        except ConfigError as error:
+            faults.append(str(error))
     baseline = recipe.baseline or labels[0]
     if baseline not in labels:
-        raise ConfigError(f"baseline must be one of {', '.join(labels)}; got {baseline!r}{nearest(baseline, labels)}")
+        faults.append(f"baseline must be one of {', '.join(labels)}; got {baseline!r}{nearest(baseline, labels)}")
+    tune_seed = Comparison.model_fields["tune_seed"].default
+    if recipe.learning_rates and tune_seed in recipe.seeds:
+        faults.append(f"seeds must leave {tune_seed} to the tuning runs; got {recipe.seeds}")
+    if faults:
+        raise ConfigError("\n".join(faults))
     return Comparison(
         name=name,
         title=recipe.title,
         baseline=baseline,
-        runs=runs,
+        runs=tuple(runs),
         seeds=tuple(recipe.seeds),
         learning_rates=tuple(recipe.learning_rates),
     )
@@ -115,18 +159,20 @@ def run_of(recipe: Recipe, label: str) -> RunSpec:
     """The spec of one row, with the row's own sections laid over the common ones."""
     entry = inherited(recipe.methods, label, ())
     sections: dict[str, BaseModel] = {}
-    for key in ("data", "train"):
+    for key in ROW_SECTIONS:
         common = getattr(recipe, key)
         sections[key] = SECTIONS[key].model_validate({**common.model_dump(), **entry.pop(key, {})})
     return RunSpec.model_validate(
-        {"label": label, "method": method_of(entry, label), "model": recipe.model, "eval": recipe.eval, **sections}
+        {"label": label, "method": method_of(entry, f"methods.{label}"), "model": recipe.model, "eval": recipe.eval, **sections}
     )
 
 
 def inherited(methods: dict[str, dict[str, Any]], label: str, seen: tuple[str, ...]) -> dict[str, Any]:
     """A method entry with everything it takes over from the row named by ``like``."""
     if label not in methods:
-        raise ConfigError(f"like must name another method; got {label!r}{nearest(label, methods)}")
+        raise ConfigError(
+            f"methods.{seen[-1]}.like must be one of {', '.join(methods)}; got {label!r}{nearest(label, methods)}"
+        )
     if label in seen:
         raise ConfigError(f"methods.{label} is like itself through {' -> '.join(seen)}")
     entry = dict(methods[label])
@@ -134,15 +180,19 @@ def inherited(methods: dict[str, dict[str, Any]], label: str, seen: tuple[str, .
     return entry if parent is None else merge(inherited(methods, str(parent), (*seen, label)), entry)
 
 
-def method_of(entry: dict[str, Any], label: str) -> MethodSpec:
-    """A MethodSpec from a flat mapping: name, over, and the rest as options."""
+def method_of(entry: dict[str, Any], where: str) -> MethodSpec:
+    """A MethodSpec from a flat mapping: name, over, and the rest as options.
+
+    Raises:
+        ConfigError: The name is missing, or ``over`` is no method; ``where`` says which entry it is.
+    """
     rest = dict(entry)
     if "name" not in rest:
-        raise ConfigError(f"methods.{label}.name is required: base, full, lora, dora, prefix, peft or qpa")
+        raise ConfigError(f"{where}.name is required: base, full, lora, dora, prefix, peft or qpa")
     name, over = rest.pop("name"), rest.pop("over", None)
     if over is not None and not isinstance(over, dict):
-        raise ConfigError(f"methods.{label}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")
-    return MethodSpec(name=str(name), options=rest, over=method_of(over, f"{label}.over") if over else None)
+        raise ConfigError(f"{where}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")
+    return MethodSpec(name=str(name), options=rest, over=method_of(over, f"{where}.over") if over else None)
 
 
 def parse_method(text: str) -> MethodSpec:
@@ -152,4 +202,4 @@ def parse_method(text: str) -> MethodSpec:
     {'r': 4}
     """
     body = parse(text, "--method")
-    return method_of(body if isinstance(body, dict) else {"name": body}, "method")
+    return method_of(body if isinstance(body, dict) else {"name": body}, "--method")

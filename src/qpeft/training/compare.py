@@ -1,10 +1,11 @@
 """A comparison: tune every method on the same grid, run every seed, skip what is done, go on after a failure."""
 
+import math
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qpeft.errors import QpeftError
+from qpeft.errors import ConfigError
 from qpeft.records import Comparison, RunRecord, RunSpec, write_atomically
 from qpeft.training.callbacks import Progress, Silent
 from qpeft.training.methods import METHODS, check_method
@@ -34,13 +35,11 @@ def run_comparison(comparison: Comparison, folder: Path, progress: "ComparisonPr
         Records of all runs that succeeded, and the failures.
 
     Raises:
-        ConfigError: A method of the comparison cannot be used; nothing was run.
+        ConfigError: Methods of the comparison cannot be used; nothing was run.
     """
     progress = progress or ComparisonProgress()
-    for run in comparison.runs:
-        check_method(run.method)
     outcome = Outcome()
-    progress.plan(planned(comparison))
+    progress.plan(len(planned(comparison)))
     for run in comparison.runs:
         rate = tuned_rate(comparison, run, folder, outcome, progress) if tunable(comparison, run) else None
         for spec in finals(comparison, run, rate):
@@ -73,20 +72,35 @@ def finals(comparison: Comparison, run: RunSpec, rate: float | None) -> list[Run
     return specs[:1] if run.method.name == "base" else specs
 
 
-def planned(comparison: Comparison) -> int:
-    """Number of runs, tuning included."""
-    tuning = sum(len(comparison.learning_rates) for run in comparison.runs if tunable(comparison, run))
-    return tuning + sum(len(finals(comparison, run, None)) for run in comparison.runs)
+def planned(comparison: Comparison) -> list[RunSpec]:
+    """Every run, tuning included; where there is a grid, a final run's learning rate is only known after it.
+
+    Raises:
+        ConfigError: Methods of the comparison cannot be used; all of them are named.
+    """
+    faults = []
+    for run in comparison.runs:
+        try:
+            check_method(run.method)
+        except ConfigError as error:
+            faults.append(f"methods.{run.label}: {error}")
+    if faults:
+        raise ConfigError("\n".join(faults))
+    specs: list[RunSpec] = []
+    for run in comparison.runs:
+        specs += comparison.tune_specs(run) if tunable(comparison, run) else []
+        specs += finals(comparison, run, None)
+    return specs
 
 
 def tuned_rate(
     comparison: Comparison, run: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress
-) -> float | None:
-    """The learning rate with the lowest validation perplexity."""
+) -> float:
+    """The learning rate with the lowest validation perplexity; where every rate diverged, the smallest."""
     tried = [attempt(spec, folder, outcome, progress) for spec in comparison.tune_specs(run)]
     measured = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tried if record]
-    finite = [(value, rate) for value, rate in measured if value is not None]
-    return min(finite)[1] if finite else None
+    finite = [(value, rate) for value, rate in measured if value is not None and math.isfinite(value)]
+    return min(finite)[1] if finite else min(comparison.learning_rates)
 
 
 def attempt(spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress) -> RunRecord | None:
@@ -94,7 +108,7 @@ def attempt(spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonP
     place = folder / spec.folder()
     try:
         record = train_run(spec, place, progress.start(spec))
-    except (QpeftError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # a night of other runs must not end with this one
         message = f"{type(error).__name__}: {error}"
         outcome.failures[spec.folder()] = message
         write_atomically(place / "error.txt", traceback.format_exc())

@@ -75,7 +75,7 @@ def check_method(method: MethodSpec) -> None:
             raise ConfigError(
                 f"method qpa works over an adapter; give `over: {{name: ...}}` with one of {', '.join(ADAPTERS)}"
             )
-        QPAConfig.from_dict(method.options)
+        qpa_config(method.options)
         check_method(method.over)
         return
     if method.over is not None:
@@ -84,6 +84,18 @@ def check_method(method: MethodSpec) -> None:
         peft_config(method)
     elif method.options:
         raise ConfigError(f"method {method.name!r} takes no options; got {', '.join(method.options)}")
+
+
+def qpa_config(options: dict[str, Any]) -> QPAConfig:
+    """The QPA config of a method's options.
+
+    Raises:
+        ConfigError: A field does not exist, or its value is out of range or of another kind.
+    """
+    try:
+        return QPAConfig.from_dict(options)
+    except TypeError as error:
+        raise ConfigError(f"method qpa got a value of the wrong kind in {options}: {error}") from error
 
 
 def peft_config(method: MethodSpec) -> Any:
@@ -129,8 +141,9 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
         notes.append("the head was tied to the embedding and has weights of its own now")
     try:
         wrapped = peft.get_peft_model(model, config)
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"peft cannot put {config.peft_type} on {type(model).__name__}: {error}") from error
+    except Exception as error:  # whatever a peft method trips over: a missing library, an unknown architecture
+        kind = getattr(config.peft_type, "value", config.peft_type)
+        raise ModelError(f"peft cannot put {kind} on {type(model).__name__}: {error}") from error
     return Built(wrapped, peft_config=config, notes=notes)
 
 
@@ -138,7 +151,7 @@ def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
     """QPA over any of the adapters."""
     assert method.over is not None
     built = METHODS[method.over.name](model, method.over, seed)
-    built.qpa = QPAConfig.from_dict({"seed": seed, **method.options}).resolved()
+    built.qpa = qpa_config({"seed": seed, **method.options}).resolved()
     return built
 
 

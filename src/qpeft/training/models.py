@@ -1,16 +1,22 @@
 """Base models: load the embedded one, a local folder or a hub name; untie a head before it is adapted."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from qpeft.assets import model_folder
 from qpeft.errors import ModelError
 from qpeft.records import ModelSpec
+
+
+# What transformers raises for files that are missing, damaged, or of another model.
+UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
 @dataclass
@@ -43,7 +49,7 @@ def load_base(spec: ModelSpec) -> Base:
     tokenizer = load_tokenizer(spec.name, **options)
     try:
         model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, spec.dtype), **options)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise unreachable(spec.name, error) from error
     info = {"name": spec.name, "dtype": spec.dtype, "revision": spec.revision, "sha256": fingerprint(path)}
     return Base(model.to(device()), tokenizer, info)
@@ -57,7 +63,7 @@ def load_tokenizer(name: str, **options: str) -> Any:
     """
     try:
         tokenizer = AutoTokenizer.from_pretrained(resolve(name), **options)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise unreachable(name, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no end token; set eos_token in its tokenizer_config.json")
@@ -67,10 +73,11 @@ def load_tokenizer(name: str, **options: str) -> Any:
 
 
 def unreachable(name: str, error: Exception) -> ModelError:
-    """The error for a model that is neither here nor on the hub."""
+    """The error for a model that is neither here nor on the hub, or is damaged."""
+    reason = next(iter(str(error).splitlines()), type(error).__name__)
     return ModelError(
         f"model.name must be 'embedded', a folder with config.json, safetensors and a tokenizer, or a hub name that "
-        f"can be reached; got {name!r}: {str(error).splitlines()[0]}"
+        f"can be reached; got {name!r}: {reason}"
     )
 
 
@@ -110,12 +117,20 @@ def untie_head(model: Any) -> bool:
 
 
 def targets_head(model: Any, peft_config: Any) -> bool:
-    """Whether an adapter config reaches the output head."""
+    """Whether an adapter config reaches the output head.
+
+    ``target_modules`` is a pattern for the whole name, or a list of names and ends of names, as in peft.
+    """
     head = model.get_output_embeddings()
     name = next((n for n, module in model.named_modules() if module is head), None)
     if name is None:
         return False
-    leaf = name.rsplit(".", 1)[-1]
-    named = [getattr(peft_config, field, None) for field in ("target_modules", "modules_to_save")]
-    targets = [t for value in named if value for t in ([value] if isinstance(value, str) else value)]
-    return any(target in (leaf, name) for target in targets)
+    for field in ("target_modules", "modules_to_save"):
+        targets = getattr(peft_config, field, None) or ()
+        if isinstance(targets, str):
+            reached = re.fullmatch(targets, name) is not None
+        else:
+            reached = any(f".{name}".endswith(f".{target}") for target in targets)
+        if reached:
+            return True
+    return False
