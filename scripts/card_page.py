@@ -136,10 +136,10 @@ def loss_curve(log: list[dict[str, float]]) -> str:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is, line ends as slashes.
+    r"""Text that Markdown shows as it is, line ends as slashes.
 
-    >>> plain("a_b\\nc")
-    'a\\\\_b / c'
+    >>> print(plain("a_b\nc"))
+    a\_b / c
     """
     return re.sub(r"([\\`*_<>\[\]#|])", r"\\\1", text).replace("\n", " / ")
 

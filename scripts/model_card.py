@@ -84,26 +84,27 @@ def write_json(path: Path, content: Any) -> None:
     path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
-def model_nats(model: Any, held: NDArray[np.uint16]) -> Floats:
+def model_nats(model: Any, held: NDArray[np.uint16], window: int = CONTEXT) -> Floats:
     """Loss of every held-out token under the model.
 
-    The end token stands before the first token; windows of 256 predictions follow each other without
-    overlap, as in training, so a token sees the 1 to 256 tokens before it in its window.
+    The end token stands before the first token; windows follow each other without overlap, as in
+    training, so a token sees the 1 to ``window`` tokens before it in its window.
 
     Args:
         model: the language model, float32.
         held: token ids (M,).
+        window: predictions per window.
 
     Returns:
         Nats (M,).
     """
-    windows = -(-len(held) // CONTEXT)
-    stream = np.zeros(windows * CONTEXT + 1, dtype=np.int64)
+    count = -(-len(held) // window)
+    stream = np.zeros(count * window + 1, dtype=np.int64)
     stream[1 : len(held) + 1] = held
-    inputs, targets = (torch.from_numpy(part).view(windows, CONTEXT) for part in (stream[:-1], stream[1:]))
+    inputs, targets = (torch.from_numpy(part).view(count, window) for part in (stream[:-1], stream[1:]))
     losses = []
     with torch.inference_mode():
-        for at in range(0, windows, 16):
+        for at in range(0, count, 16):
             logits, goals = model(inputs[at : at + 16]).logits.flatten(0, 1), targets[at : at + 16].flatten()
             losses.append(torch.nn.functional.cross_entropy(logits, goals, reduction="none"))
     # What stands after the last token fills its window and is not scored.
@@ -187,6 +188,7 @@ def measure(folder: Path, corpus: Path, work: Path) -> dict[str, Any]:
             "words": sum(len(t.split()) for t in texts),
         },
         "scores": {name: scores(loss, texts) for name, loss in nats.items()},
+        "windows_of_all_positions": scores(model_nats(model, held, model.config.max_position_embeddings), texts),
         "float32_checkpoint": scores(model_nats(full, held), texts),
         "categories": by_category(
             {name: nats[name] for name in ("model", "trigram", names[-1])}, held, categories(corpus, len(texts))

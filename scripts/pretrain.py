@@ -1,7 +1,7 @@
 """Pre-train the embedded language model from scratch: tokenizer, training, checkpoint.
 
-    python scripts/pretrain.py --corpus ../shared/data/corpus --work build/pretrain --steps 4000
-    python scripts/model_card.py --work build/pretrain          # measures and installs it
+    python scripts/pretrain.py --corpus CORPUS --work build/pretrain --steps 4000
+    python scripts/model_card.py --corpus CORPUS --work build/pretrain    # measures and installs it
 
 The work directory holds everything that is needed to resume: run the same command again after an
 interruption. Only the train-NN shards are read (the share-alike shard is left out).
@@ -148,7 +148,7 @@ def save(work: Path, step: int, model: LlamaForCausalLM, parts: list[torch.optim
 def main() -> None:
     """Train, logging to the terminal and to the work directory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", type=Path, default=Path("../shared/data/corpus"))
+    parser.add_argument("--corpus", type=Path, required=True, help="folder with train-NN.txt.xz and valid.txt")
     parser.add_argument("--work", type=Path, default=Path("build/pretrain"))
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=32, help="windows of 256 tokens per step")

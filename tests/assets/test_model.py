@@ -109,14 +109,3 @@ def test_the_model_beats_the_counted_ones(card: dict[str, Any]) -> None:
     perplexity = {name: row["perplexity"] for name, row in card["scores"].items()}
     assert perplexity["model"] <= perplexity["unigram"] / 3
     assert perplexity["model"] < min(value for name, value in perplexity.items() if name != "model")
-
-
-def test_a_fresh_sample_is_the_printed_one_in_its_first_words(
-    model: Any, tokenizer: Any, card: dict[str, Any]
-) -> None:
-    # The first token drawn needs no long chain of rounding: the same on every machine.
-    sample = card["samples"][0]
-    ids = tokenizer(sample["prompt"], return_tensors="pt")
-    torch.manual_seed(0)
-    out = model.generate(**ids, **card["sampling"])[0][ids["input_ids"].shape[1] :][:5]
-    assert sample["continuation"].startswith(tokenizer.decode(out))

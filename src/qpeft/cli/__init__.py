@@ -64,8 +64,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def run(arguments: list[str] | None = None) -> int:
     """The exit code of a command line; errors are printed to stderr."""
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        result = app(args=arguments, standalone_mode=False)
+        result = app(args=[dashed(word) for word in words], standalone_mode=False)
     except KeyboardInterrupt:
         return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
     except typer.Abort:
@@ -77,6 +78,16 @@ def run(arguments: list[str] | None = None) -> int:
     except QpeftError as error:
         return stop(f"Error: {error}", FAILED)
     return result if isinstance(result, int) else 0
+
+
+def dashed(word: str) -> str:
+    """A flag with dashes, as typed here, from one with underscores, as transformers writes them.
+
+    >>> dashed("--learning_rate"), dashed("--set"), dashed("train.batch_size=2")
+    ('--learning-rate', '--set', 'train.batch_size=2')
+    """
+    flag, equals, value = word.partition("=")
+    return flag.replace("_", "-") + equals + value if flag.startswith("--") else word
 
 
 def stop(message: str, code: int) -> int:

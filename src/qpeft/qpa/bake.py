@@ -20,7 +20,7 @@ GENERATOR = "qpa_generator.safetensors"
 CONFIG = "qpa_config.json"
 
 
-def save_adapter(model: nn.Module, folder: Path, optimizer: QPAOptimizer | None = None) -> Path:
+def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer | None = None) -> Path:
     """Save a peft model's adapter, and QPA's generator if there is one; all of it or nothing.
 
     The folder holds ``adapter_model.safetensors`` and ``adapter_config.json`` as vanilla peft reads them.
@@ -37,6 +37,7 @@ def save_adapter(model: nn.Module, folder: Path, optimizer: QPAOptimizer | None 
     Raises:
         ExportError: The file written does not hold the tensors of the model.
     """
+    folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:

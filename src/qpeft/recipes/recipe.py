@@ -163,7 +163,13 @@ def run_of(recipe: Recipe, label: str) -> RunSpec:
         common = getattr(recipe, key)
         sections[key] = SECTIONS[key].model_validate({**common.model_dump(), **entry.pop(key, {})})
     return RunSpec.model_validate(
-        {"label": label, "method": method_of(entry, f"methods.{label}"), "model": recipe.model, "eval": recipe.eval, **sections}
+        {
+            "label": label,
+            "method": method_of(entry, f"methods.{label}"),
+            "model": recipe.model,
+            "eval": recipe.eval,
+            **sections,
+        }
     )
 
 

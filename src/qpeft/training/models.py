@@ -14,7 +14,6 @@ from qpeft.assets import model_folder
 from qpeft.errors import ModelError
 from qpeft.records import ModelSpec
 
-
 # What transformers raises for files that are missing, damaged, or of another model.
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 
@@ -38,12 +37,19 @@ def resolve(name: str) -> str:
     return str(model_folder()) if name == "embedded" else name
 
 
-def load_base(spec: ModelSpec) -> Base:
-    """Load model and tokenizer in the spec's dtype.
+def load_base(spec: ModelSpec | str) -> Base:
+    """Load model and tokenizer in the spec's dtype, float32 for a mere name.
+
+    Args:
+        spec: ``embedded``, a folder, a hub name, or a ModelSpec.
+
+    Returns:
+        ``model`` on the accelerator if there is one, ``tokenizer``, and ``info`` for records.
 
     Raises:
         ModelError: The name is neither a folder with a model nor a hub name that can be reached.
     """
+    spec = ModelSpec(name=spec) if isinstance(spec, str) else spec
     path = resolve(spec.name)
     options = {"revision": spec.revision} if spec.revision else {}
     tokenizer = load_tokenizer(spec.name, **options)

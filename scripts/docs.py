@@ -1,0 +1,97 @@
+"""Write the tables and numbers of README and tour from code and committed records; ``--check`` only compares.
+
+    python scripts/docs.py
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from qpeft.assets import model_folder
+from qpeft.qpa import PRESETS
+from qpeft.records import find_records, write_atomically
+from qpeft.report import circuit_verdicts, markdown_table, summarise
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = ("README.md", "docs/tour.md")
+
+
+def presets() -> str:
+    """What each preset sets, one row a field."""
+    rows = [[f"`{key}`", *(f"{preset[key]}" for preset in PRESETS.values())] for key in PRESETS["recommended"]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def wikitext2() -> str:
+    """The committed comparison on WikiText-2."""
+    records = find_records(ROOT / "results" / "wikitext2")
+    lines = [markdown_table(summarise(records))]
+    for verdict in circuit_verdicts(records):
+        lines.append(f"**{verdict.conclusion}**\n")
+        lines += [f"* {twin.sentence}" for twin in verdict.twins]
+    return "\n".join(lines)
+
+
+def benchmark(name: str) -> Any:
+    """A committed benchmark result."""
+    return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
+
+
+def step() -> str:
+    """Step times."""
+    body = benchmark("step")
+    rows = [
+        f"| {row['method']} | {row['step_ms']:.1f} ms | {row['optimizer_ms']:.1f} ms | {row['ratio']:.3f} |"
+        for row in body["rows"]
+    ]
+    head = "| method | step | of it the optimizer | ratio to LoRA |\n|:---|---:|---:|---:|"
+    return "\n".join([head, *rows, f"\nMedians of alternating steps in one process, {body['threads']} threads."])
+
+
+def model() -> str:
+    """The embedded model in one sentence."""
+    card = json.loads((model_folder() / "card.json").read_text("utf-8"))
+    held = card["held_out"]
+    return (
+        f"{card['parameters']:,} numbers, {card['tokens_seen']:,} tokens seen, held-out perplexity "
+        f"{held['model']:.1f} (unigram {held['unigram']:.1f}, trigram {held['trigram']:.1f})"
+    )
+
+
+BLOCKS: dict[str, Callable[[], str]] = {"presets": presets, "wikitext2": wikitext2, "step": step, "model": model}
+
+
+def filled(text: str) -> str:
+    """A document with every marked block written anew."""
+    for name, write in BLOCKS.items():
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if pattern.search(text):
+            content = write().strip()
+            text = pattern.sub(lambda match, content=content: f"{match[1]}{content}\n{match[2]}", text)
+    return text
+
+
+def main() -> None:
+    """Write, or compare."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="exit 1 if a document is not what records and code say")
+    check = parser.parse_args().check
+    stale = []
+    for name in DOCUMENTS:
+        old = (ROOT / name).read_text("utf-8")
+        new = filled(old)
+        if new != old:
+            stale.append(name)
+            if not check:
+                write_atomically(ROOT / name, new)
+    if check and stale:
+        sys.exit(f"not what records and code say: {', '.join(stale)}; run python scripts/docs.py")
+    print(f"{'checked' if check else 'written'}: {', '.join(DOCUMENTS)}")
+
+
+if __name__ == "__main__":
+    main()
