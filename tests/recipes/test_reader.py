@@ -71,6 +71,16 @@ def test_extends_lays_a_file_over_its_parents(tmp_path: Path) -> None:
     assert read_mapping(tmp_path / "leaf.yaml") == {"title": "leaf", "train": {"steps": 3, "batch_size": 2}}
 
 
+@pytest.mark.parametrize("name", ["demo", "demo.yaml"])
+def test_extends_finds_what_ships_with_qpeft(name: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(f"extends: {name}\ntitle: mine\n")
+    mine = read_mapping(tmp_path / "mine.yaml")
+    assert mine["title"] == "mine"
+    assert "lora" in mine["methods"]
+    (tmp_path / name).write_text("title: beside\nseeds: [9]\n")
+    assert read_mapping(tmp_path / "mine.yaml") == {"title": "mine", "seeds": [9]}
+
+
 @pytest.mark.parametrize("again", ["a.yaml", "../{here}/a.yaml"])
 def test_a_cycle_of_extends_is_refused(again: str, tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from shutil import copytree
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import yaml
 
 from qpeft.cli import run as command_line
 from qpeft.errors import ConfigError
-from qpeft.records import RECORD, Comparison, MethodSpec, RunSpec, find_records
+from qpeft.records import RECORD, Comparison, RunSpec, find_records
 from qpeft.training import compare
 from qpeft.training.compare import ComparisonProgress, Outcome, planned, run_comparison, tuned_rate
 
@@ -99,9 +100,9 @@ def test_a_rerun_trains_nothing_and_returns_equal_records(
 
 
 def test_only_a_deleted_run_is_done_again(
-    done: tuple[Path, Outcome, Count], comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Outcome, Count], comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, outcome, _ = done
+    folder, outcome = copytree(done[0], tmp_path / "runs"), done[1]
     lost = outcome.records[-1]
     (folder / lost.spec.folder() / RECORD).unlink()
     trained: list[RunSpec] = []
@@ -120,8 +121,9 @@ def test_only_a_deleted_run_is_done_again(
 
 
 def test_one_more_seed_trains_only_its_runs(
-    done: tuple[Path, Outcome, Count], comparison: Comparison, monkeypatch: pytest.MonkeyPatch
+    done: tuple[Path, Outcome, Count], comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = copytree(done[0], tmp_path / "runs")
     missing: list[str] = []
 
     def absent(spec: RunSpec, *_: Any) -> None:
@@ -130,14 +132,11 @@ def test_one_more_seed_trains_only_its_runs(
 
     monkeypatch.setattr("qpeft.training.run.train", absent)
     progress = Count()
-    run_comparison(comparison.model_copy(update={"seeds": (0, 1, 2)}), done[0], progress)
+    run_comparison(comparison.model_copy(update={"seeds": (0, 1, 2)}), folder, progress)
     assert missing == ["lora 2", "qpa 2"]
     for name, error in progress.ended:
         if error:
-            assert (done[0] / name / "error.txt").read_text().startswith("Traceback")
-
-
-NOWHERE = {"name": "lora", "target_modules": ["nowhere"]}
+            assert (folder / name / "error.txt").read_text().startswith("Traceback")
 
 
 def test_a_method_that_fails_does_not_stop_the_others(make_spec: MakeSpec, tmp_path: Path) -> None:
@@ -238,7 +237,7 @@ def test_the_command_line_reports_failures_and_exits_with_1(
         "data": {"name": str(texts), "format": "text", "max_length": 32},
         "train": {"steps": 2, "batch_size": 2},
         "seeds": [0],
-        "methods": {"broken": NOWHERE, "lora": {"name": "lora", **LORA}},
+        "methods": {"broken": {"name": "lora", "target_modules": ["nowhere"]}, "lora": {"name": "lora", **LORA}},
         "baseline": "lora",
     }
     (tmp_path / "two.yaml").write_text(yaml.safe_dump(recipe))
@@ -252,11 +251,3 @@ def test_the_command_line_reports_failures_and_exits_with_1(
     assert (tmp_path / "runs" / "runs.csv").exists()
     assert command_line([*arguments, "--set", "methods.broken.target_modules=[k_proj]"]) == 0
     assert "FAILED" not in capsys.readouterr().err
-
-
-def test_methods_are_named_where_a_spec_came_from(make_spec: MakeSpec) -> None:
-    run = make_spec()
-    assert run.method == MethodSpec(name="lora", options=LORA)
-    assert [spec.purpose for spec in planned(Comparison(name="c", title="c", baseline="row", runs=(run,)))] == [
-        "final"
-    ] * 3

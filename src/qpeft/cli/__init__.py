@@ -11,6 +11,7 @@ from qpeft.cli import compare, doctor, draw, evaluate, export, preview, recipes,
 from qpeft.errors import ConfigError, QpeftError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
+GO_ON = "Interrupted; run the same command again to go on."
 
 app = typer.Typer(
     name="qpeft",
@@ -67,16 +68,17 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         result = app(args=[dashed(word) for word in words], standalone_mode=False)
-    except KeyboardInterrupt:
-        return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
-    except typer.Abort:
-        return stop("Interrupted; run the same command again to go on.", INTERRUPTED)
+    except (KeyboardInterrupt, typer.Abort):
+        return stop(GO_ON, INTERRUPTED)
     except typer.TyperException as error:
         return stop(f"Error: {error.format_message()}\nSee `qpeft --help` or `qpeft COMMAND --help`.", USAGE)
     except ConfigError as error:
         return stop(f"Error: {error}", USAGE)
     except QpeftError as error:
         return stop(f"Error: {error}", FAILED)
+    # Typer turns Ctrl-C inside a command into this code and says nothing.
+    if result == INTERRUPTED:
+        return stop(GO_ON, INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 

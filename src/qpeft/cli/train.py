@@ -18,7 +18,7 @@ EXAMPLE = (
 
 
 def command(  # noqa: PLR0913 - one argument a flag
-    recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "demo",
+    recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "qpa-lora",
     method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
     model: Annotated[str | None, typer.Option(help="embedded, a folder, or a hub name.")] = None,
     data: Annotated[str | None, typer.Option(help="embedded, a folder, a file, or a hub name.")] = None,

@@ -67,8 +67,17 @@ def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
         body = read_file(current)
         parent = body.pop("extends", None)
         found[place] = body
-        current = None if parent is None else place.parent / str(parent)
+        current = None if parent is None else parent_file(place, str(parent))
     return list(found.items())
+
+
+def parent_file(place: Path, name: str) -> Path:
+    """The file that ``extends`` names: one beside the recipe, else one that ships with qpeft, with or without .yaml."""
+    beside = place.parent / name
+    if beside.exists():
+        return beside
+    shipped = Path(__file__).parent.rglob("*.yaml")
+    return next((path for path in shipped if name in (path.name, path.stem)), beside)
 
 
 def read_file(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from qpeft.errors import ConfigError
 from qpeft.records import Comparison, RunRecord, RunSpec, write_atomically
 from qpeft.training.callbacks import Progress, Silent
-from qpeft.training.methods import METHODS, check_method
+from qpeft.training.methods import check_method
 from qpeft.training.run import train_run
 
 
@@ -118,6 +118,3 @@ def attempt(spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonP
     outcome.records.append(record)
     progress.end(spec, None)
     return record
-
-
-__all__ = ["METHODS", "ComparisonProgress", "Outcome", "run_comparison"]
