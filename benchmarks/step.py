@@ -56,7 +56,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    methods = {"lora": LORA, **{f"qpa {preset}": qpa(arguments.n_mlp, preset) for preset in ("recommended", "released")}}
+    methods = {
+        "lora": LORA,
+        **{f"qpa {preset}": qpa(arguments.n_mlp, preset) for preset in ("recommended", "released")},
+    }
     ready = {name: prepare(method, arguments.model) for name, method in methods.items()}
     ids = torch.randint(2, 4000, (arguments.batch, arguments.tokens), generator=torch.Generator().manual_seed(0))
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
@@ -83,10 +86,14 @@ def main() -> None:
             f"{name:16} model {row['model_ms']:8.2f} ms  optimizer {row['optimizer_ms']:7.2f} ms  "
             f"step {row['step_ms']:8.2f} ms  ratio to lora {row['ratio']:.3f}"
         )
-    print(f"{arguments.steps} alternating steps of {arguments.batch} x {arguments.tokens} tokens, "
-          f"{torch.get_num_threads()} threads, lora step {1e3 * reference:.1f} ms")
+    print(
+        f"{arguments.steps} alternating steps of {arguments.batch} x {arguments.tokens} tokens, "
+        f"{torch.get_num_threads()} threads, lora step {1e3 * reference:.1f} ms"
+    )
     if arguments.out:
-        write_atomically(arguments.out, json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1) + "\n")
+        write_atomically(
+            arguments.out, json.dumps({"threads": torch.get_num_threads(), "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

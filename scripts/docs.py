@@ -1,6 +1,6 @@
 """Write the tables and numbers of README and tour from code and committed records; ``--check`` only compares.
 
-    python scripts/docs.py
+python scripts/docs.py
 """
 
 import argparse

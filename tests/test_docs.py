@@ -38,7 +38,9 @@ def test_shell_commands_exist(name: str) -> None:
     assert found
     for line in found:
         command = line.split()[1]
-        text = subprocess.run([sys.executable, "-m", "qpeft", command, "--help"], capture_output=True, text=True).stdout
+        text = subprocess.run(
+            [sys.executable, "-m", "qpeft", command, "--help"], capture_output=True, text=True
+        ).stdout
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in text, f"{name}: {line}: {command} has no {flag}"
 

@@ -30,9 +30,7 @@ def test_file_is_short_named_and_says_what_it_is(path: Path) -> None:
             assert length <= 50, f"{node.name} has a body of {length} lines"
 
 
-@pytest.mark.parametrize(
-    "room", sorted(p.name for p in SOURCE.iterdir() if p.is_dir() and p.name != "__pycache__")
-)
+@pytest.mark.parametrize("room", sorted(p.name for p in SOURCE.iterdir() if p.is_dir() and p.name != "__pycache__"))
 def test_every_room_has_tests(room: str) -> None:
     assert list((ROOT / "tests" / room).rglob("test_*.py"))
 
@@ -42,7 +40,11 @@ def test_no_machine_is_named(folder: str) -> None:
     """No path of a developer's machine, no registry host."""
     words = ["/" + "root/", "/" + "work/", "/" + "home/", "pypi" + ".org", "huggingface" + ".co/simple"]
     for path in (ROOT / folder).rglob("*"):
-        if path.is_file() and path.suffix in {".py", ".md", ".yaml", ".toml", "", ".j2"} and "__pycache__" not in str(path):
+        if (
+            path.is_file()
+            and path.suffix in {".py", ".md", ".yaml", ".toml", "", ".j2"}
+            and "__pycache__" not in str(path)
+        ):
             text = path.read_text("utf-8", errors="ignore")
             found = [word for word in words if word in text]
             assert not found, f"{path.relative_to(ROOT)} names {found}"

@@ -42,9 +42,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "post": "scaled",
         "center": False,
         "start": "identity",
-        "scale": 0.1,
+        "scale": 2.0,
         "block_scale": True,
-        "layout": "module",
+        "layout": "interleaved",
     },
 }
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -87,7 +87,8 @@ class QPAConfig:
         scale: Factor on every generated number.
         block_scale: Further scale each tensor by its own initial size (or 1/sqrt(fan-in) where it starts at zero).
         layout: Order of the m numbers: peft's ``module`` order, ``released`` (up-projections before
-            down-projections), or ``interleaved`` (neighbours come from different chunks).
+            down-projections), or ``interleaved``: neighbours come from different chunks, so that every n_ch
+            consecutive numbers are a combination of their own of the mapping's last hidden units.
         n_generators: Split m over this many independent generators (1 in the paper).
         angle_learning_rate: Factor on the learning rate of the circuit's angles.
         max_grad_norm: Clip the generator's own gradient (the trainer clips the adapter's); 0 is off.

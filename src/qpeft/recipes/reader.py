@@ -72,7 +72,7 @@ def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 
 
 def parent_file(place: Path, name: str) -> Path:
-    """The file that ``extends`` names: one beside the recipe, else one that ships with qpeft, with or without .yaml."""
+    """The file that ``extends`` names: one beside the recipe, else one that ships with qpeft (``demo``)."""
     beside = place.parent / name
     if beside.exists():
         return beside

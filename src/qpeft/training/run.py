@@ -11,9 +11,10 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from qpeft.data import Encoded, collate_for, encode_texts, features, load_texts
+from qpeft.errors import RecordError
 from qpeft.qpa import save_adapter
 from qpeft.qpa.optimizer import QPAOptimizer
-from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, write_record
+from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, write_atomically, write_record
 from qpeft.training.account import Trained, curve, plain, qpa_optimizer, quantum, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
@@ -22,6 +23,7 @@ from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import Base, load_base
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
+OWNER = "identity.txt"
 
 
 def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> RunRecord:
@@ -38,8 +40,9 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     Raises:
         QpeftError: A part of the spec cannot be used; the base model and finished runs are untouched.
     """
-    if (folder / RECORD).exists():
-        return read_record(folder / RECORD)
+    done = finished(spec, folder)
+    if done is not None:
+        return done
     progress = progress or Silent()
     began, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     check_method(spec.method)
@@ -80,8 +83,24 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     return record
 
 
+def finished(spec: RunSpec, folder: Path) -> RunRecord | None:
+    """The record of a run that is done in this folder, or None.
+
+    Raises:
+        RecordError: The folder holds another run, or the checkpoints of one; their numbers would pass for this run's.
+    """
+    record = read_record(folder / RECORD) if (folder / RECORD).exists() else None
+    begun, owner = folder / CHECKPOINTS / OWNER, record.identity if record else spec.identity()
+    if record is None and begun.exists() and any(folder.glob(f"{CHECKPOINTS}/*/")):
+        owner = begun.read_text("utf-8")
+    if owner != spec.identity():
+        raise RecordError(f"{folder} holds another run ({owner}); name another folder, or delete it to run this one")
+    return record
+
+
 def train(spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress) -> Trained:
     """Train through transformers.Trainer, from the last complete checkpoint if there is one."""
+    write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
     watch = Watch(progress)
     trainer = Trainer(
         model=built.model,
