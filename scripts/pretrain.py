@@ -13,6 +13,7 @@ import lzma
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -145,77 +146,82 @@ def save(work: Path, step: int, model: LlamaForCausalLM, parts: list[torch.optim
     (work / "state.part").rename(work / "state.pt")
 
 
-def main() -> None:
-    """Train, logging to the terminal and to the work directory."""
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", type=Path, required=True, help="folder with train-NN.txt.xz and valid.txt")
     parser.add_argument("--work", type=Path, default=Path("build/pretrain"))
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=32, help="windows of 256 tokens per step")
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    work, steps, size = arguments.work, arguments.steps, arguments.batch
+    return parser.parse_args()
+
+
+def resume(
+    work: Path, model: LlamaForCausalLM, parts: list[torch.optim.Optimizer]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Step and log of the saved state, loaded into model and optimizers; zero and empty without one."""
+    if not (work / "state.pt").exists():
+        return 0, []
+    state = torch.load(work / "state.pt", weights_only=True)
+    model.load_state_dict(state["model"])
+    for part, saved in zip(parts, state["optimizers"], strict=True):
+        part.load_state_dict(saved)
+    return state["step"], state["log"]
+
+
+def update(rows: torch.Tensor, step_loss: Any, model: LlamaForCausalLM, parts: list[torch.optim.Optimizer]) -> float:
+    """One optimizer step on a batch of windows; the loss before it."""
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = step_loss(rows)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for part in parts:
+        part.step()
+        part.zero_grad()
+    return loss.item()
+
+
+def main() -> None:
+    """Train, logging to the terminal and to the work directory."""
+    given = arguments()
+    work, steps, size = given.work, given.steps, given.batch
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = train_tokenizer(arguments.corpus, work / "tokenizer")
-    tokens = token_file(arguments.corpus, work, tokenizer)
+    tokenizer = train_tokenizer(given.corpus, work / "tokenizer")
+    tokens = token_file(given.corpus, work, tokenizer)
     valid = np.load(work / "valid.npy")
-    order = np.random.default_rng(arguments.seed).permutation((len(tokens) - 1) // CONTEXT)
-    torch.manual_seed(arguments.seed)
+    order = np.random.default_rng(given.seed).permutation((len(tokens) - 1) // CONTEXT)
+    torch.manual_seed(given.seed)
     model = LlamaForCausalLM(config())
     parts = optimizers(model)
-    rates = [o.param_groups[0]["lr"] for o in parts]
-    start, log = 0, []
-    if (work / "state.pt").exists():
-        state = torch.load(work / "state.pt", weights_only=True)
-        model.load_state_dict(state["model"])
-        for part, saved in zip(parts, state["optimizers"], strict=True):
-            part.load_state_dict(saved)
-        start, log = state["step"], state["log"]
-    print(
-        f"{sum(p.numel() for p in model.parameters()):,} numbers, {len(tokens):,} tokens, step {start} of {steps}",
-        flush=True,
-    )
+    rates = [part.param_groups[0]["lr"] for part in parts]
+    start, log = resume(work, model, parts)
+    numbers = sum(p.numel() for p in model.parameters())
+    print(f"{numbers:,} numbers, {len(tokens):,} tokens, step {start} of {steps}", flush=True)
     step_loss = torch.compile(lambda rows: window_loss(model, rows))
     began, smooth = time.time(), math.nan
     for step in range(start, steps):
         for part, rate in zip(parts, rates, strict=True):
             part.param_groups[0]["lr"] = rate * schedule(step, steps)
-        rows = batch(tokens, step, size, order)
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = step_loss(rows)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in parts:
-            part.step()
-            part.zero_grad()
-        smooth = loss.item() if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss.item()
-        if (step + 1) % 50 == 0:
-            seen = (step + 1) * size * CONTEXT
-            entry = {"step": step + 1, "tokens": seen, "train_loss": round(smooth, 4)}
-            if (step + 1) % 250 == 0 or step + 1 == steps:
-                entry["valid_loss"] = round(held_out_loss(model, valid, 8), 4)
-                log.append(entry)
-                save(work, step + 1, model, parts, log)
-            else:
-                log.append(entry)
-            pace = (time.time() - began) / (step + 1 - start)
-            print(
-                json.dumps(
-                    {**entry, "s_per_step": round(pace, 3), "left_min": round(pace * (steps - step - 1) / 60, 1)}
-                ),
-                flush=True,
-            )
+        loss = update(batch(tokens, step, size, order), step_loss, model, parts)
+        smooth = loss if math.isnan(smooth) else 0.98 * smooth + 0.02 * loss
+        if (step + 1) % 50 and step + 1 != steps:
+            continue
+        entry = {"step": step + 1, "tokens": (step + 1) * size * CONTEXT, "train_loss": round(smooth, 4)}
+        log.append(entry)
+        if (step + 1) % 250 == 0 or step + 1 == steps:
+            entry["valid_loss"] = round(held_out_loss(model, valid, 8), 4)
+            save(work, step + 1, model, parts, log)
+        pace = (time.time() - began) / (step + 1 - start)
+        left = round(pace * (steps - step - 1) / 60, 1)
+        print(json.dumps({**entry, "s_per_step": round(pace, 3), "left_min": left}), flush=True)
     model.save_pretrained(work / "model")
-    (work / "log.json").write_text(
-        json.dumps(
-            {
-                "arguments": {"steps": steps, "batch": size, "seed": arguments.seed},
-                "training_tokens": len(tokens),
-                "log": log,
-            },
-            indent=1,
-        )
-    )
+    body = {
+        "arguments": {"steps": steps, "batch": size, "seed": given.seed},
+        "training_tokens": len(tokens),
+        "log": log,
+    }
+    (work / "log.json").write_text(json.dumps(body, indent=1))
 
 
 if __name__ == "__main__":

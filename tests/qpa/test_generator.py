@@ -154,6 +154,10 @@ def test_basis_bits_qubit_zero_is_most_significant() -> None:
         ({"n_mlp": 4, "preset": "recomended"}, "nearest: recommended"),
         ({"n_mlp": 4, "source": "quantum"}, "circuit, frozen, table"),
         ({"n_mlp": 4, "widths": (0,)}, "qpa.widths"),
+        ({"n_mlp": 4, "widths": 32}, "a list of whole numbers"),
+        ({"n_mlp": 4, "scale": "big"}, "qpa.scale must be a number"),
+        ({"n_mlp": 4, "center": "yes"}, "true or false"),
+        ({"n_mlp": 4, "seed": 0.5}, "qpa.seed"),
         ({"n_mlp": 4, "scale": -1.0}, "at least 0"),
     ],
 )

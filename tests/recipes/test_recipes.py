@@ -197,3 +197,16 @@ def test_methods_of_one_line() -> None:
         parse_method("{r: 4}")
     with pytest.raises(ConfigError, match="--method: no valid YAML"):
         parse_method("{name: ")
+
+
+def test_over_with_a_name_of_its_own_takes_no_options_over(write: Write) -> None:
+    path = write(
+        "title: t\nmethods:\n  a: {name: qpa, n_mlp: 8, over: {name: lora, r: 4}}\n"
+        "  b: {like: a, over: {name: prefix, num_virtual_tokens: 2}}\n  c: {like: a, over: {r: 8}}\n",
+    )
+    _, b, c = load_recipe(path).runs
+    assert b.method.over is not None
+    assert c.method.over is not None
+    assert b.method.over.options == {"num_virtual_tokens": 2}
+    assert c.method.over.options == {"r": 8}
+    assert c.method.options == {"n_mlp": 8}

@@ -1,7 +1,7 @@
 """QPAConfig: every point where the paper, the released code and good practice differ, as one named field."""
 
 import dataclasses
-import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,6 +57,28 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "post": ("raw", "released", "scaled", "log"),
     "start": ("identity", "generated"),
     "layout": ("module", "released", "interleaved"),
+}
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _amount(value: Any) -> bool:
+    return isinstance(value, (int, float)) and value >= 0
+
+
+def _widths(value: Any) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(_count, value))
+
+
+# What a field must be, in words and as a check.
+RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("n_mlp", "depth", "n_generators"), ("a whole number of at least 1", _count)),
+    **dict.fromkeys(("angle_learning_rate", "max_grad_norm", "scale"), ("a number of at least 0", _amount)),
+    **dict.fromkeys(("center", "block_scale"), ("true or false", lambda value: isinstance(value, bool))),
+    "widths": ("a list of whole numbers of at least 1", _widths),
+    "seed": ("a whole number", lambda value: type(value) is int),
 }
 
 
@@ -121,20 +143,13 @@ class QPAConfig:
     def __post_init__(self) -> None:
         """Check every field at the door, so that nothing below has to."""
         for key, allowed in CHOICES.items():
+            if getattr(self, key) is not None:
+                require_choice(f"qpa.{key}", getattr(self, key), allowed)
+        for key, (needed, good) in RANGES.items():
             value = getattr(self, key)
-            if value is not None:
-                require_choice(f"qpa.{key}", value, allowed)
-        for key in ("n_mlp", "depth", "n_generators"):
-            value = getattr(self, key)
-            if type(value) is not int or value < 1:
-                raise ConfigError(f"qpa.{key} must be a whole number of at least 1; got {value!r}")
-        for key in ("angle_learning_rate", "max_grad_norm", "scale"):
-            value = getattr(self, key)
-            if value is not None and not value >= 0:
-                raise ConfigError(f"qpa.{key} must be a number of at least 0; got {value!r}")
+            if not (good(value) or (value is None and key in PRESETS[self.preset])):
+                raise ConfigError(f"qpa.{key} must be {needed}; got {value!r}")
         if self.widths is not None:
-            if any(type(width) is not int or width < 1 for width in self.widths):
-                raise ConfigError(f"qpa.widths must be whole numbers of at least 1; got {self.widths!r}")
             object.__setattr__(self, "widths", tuple(self.widths))
 
     def resolved(self) -> "QPAConfig":
@@ -156,7 +171,3 @@ class QPAConfig:
         if "n_mlp" not in options:
             raise ConfigError("qpa.n_mlp is required: numbers generated per basis state, for example n_mlp: 512")
         return cls(**options)
-
-    def to_json(self) -> str:
-        """The config as JSON text."""
-        return json.dumps(dataclasses.asdict(self), indent=1)

@@ -183,7 +183,13 @@ def inherited(methods: dict[str, dict[str, Any]], label: str, seen: tuple[str, .
         raise ConfigError(f"methods.{label} is like itself through {' -> '.join(seen)}")
     entry = dict(methods[label])
     parent = entry.pop("like", None)
-    return entry if parent is None else merge(inherited(methods, str(parent), (*seen, label)), entry)
+    if parent is None:
+        return entry
+    below = inherited(methods, str(parent), (*seen, label))
+    over = entry.get("over")
+    if isinstance(over, dict) and "name" in over:
+        below = {key: value for key, value in below.items() if key != "over"}  # another method, none of its options
+    return merge(below, entry)
 
 
 def method_of(entry: dict[str, Any], where: str) -> MethodSpec:
