@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM
 from qpeft.cli import run as command_line
 from qpeft.errors import ExportError, RecordError
 from qpeft.records import RECORD, RunRecord, RunSpec
+from qpeft.training.callbacks import Silent
 from qpeft.training.reload import export_run, measure_saved, open_run
 from qpeft.training.run import ADAPTER, PROBE, train_run
 from tiny_models import save_tiny_base, tiny_tokenizer
@@ -137,7 +138,15 @@ def test_a_tied_model_with_an_adapted_head_merges(make_spec: MakeSpec, tmp_path:
     folder = save_tiny_base(tmp_path / "gpt2", tied)
     method = {"name": "lora", "options": {"r": 2, "target_modules": ".*head"}}
     spec = make_spec(method, model={"name": str(folder)}, train={"learning_rate": 0.1})
-    record = train_run(spec, tmp_path / "run")
+    told: list[str] = []
+
+    class Listener(Silent):
+        def note(self, message: str) -> None:
+            told.append(message)
+
+    record = train_run(spec, tmp_path / "run", Listener())
+    assert told == record.notes
+    assert "untied" in told[0]
     found = measure_saved(tmp_path / "run", data=None, split="test", padded=True)
     assert found == [metric for metric in record.metrics if metric.split == "test"]
     assert export_run(tmp_path / "run", tmp_path / "merged", merge=True).difference < 1e-4

@@ -85,3 +85,7 @@ class StepBar:
     def phase(self, name: str) -> None:
         """Show what the run is doing."""
         self.bars.update(self.task, description=f"{self.name}  {name}")
+
+    def note(self, message: str) -> None:
+        """Print above the bars."""
+        self.bars.console.print(f"{self.name}: {message}", highlight=False, markup=False)

@@ -104,6 +104,7 @@ class RunRecord(Strict):
     blocks: list[Blocks] = Field(default_factory=list)
     curve: list[CurvePoint] = Field(default_factory=list)
     quantum: Quantum | None = None
+    notes: list[str] = Field(default_factory=list, description="what was done to the model before training")
 
     def metric(self, name: str, split: str = "test") -> float | None:
         """The value of one metric, or None where it was not measured."""

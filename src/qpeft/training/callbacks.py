@@ -24,6 +24,9 @@ class Progress(Protocol):
     def phase(self, name: str) -> None:
         """Called when a run goes on to another part of its work."""
 
+    def note(self, message: str) -> None:
+        """Called with what the user should know, such as an untied head."""
+
 
 class Silent:
     """Shows nothing."""
@@ -33,6 +36,9 @@ class Silent:
 
     def phase(self, name: str) -> None:
         """Ignore."""
+
+    def note(self, message: str) -> None:
+        """Ignore; the record keeps it."""
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]

@@ -138,7 +138,9 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
     config = peft_config(method)
     notes = []
     if targets_head(model, config) and untie_head(model):
-        notes.append("the head was tied to the embedding and has weights of its own now")
+        notes.append(
+            "the head shared its weights with the embedding; it was untied, so that the adapter can be merged"
+        )
     try:
         wrapped = peft.get_peft_model(model, config)
     except Exception as error:  # whatever a peft method trips over: a missing library, an unknown architecture

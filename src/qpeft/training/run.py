@@ -52,6 +52,8 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     data = encode_texts(texts, base.tokenizer, spec.data)
     built = build_method(base.model, spec.method, spec.seed)
     folder.mkdir(parents=True, exist_ok=True)
+    for note in built.notes:
+        progress.note(note)
     progress.phase("train")
     trained = train(spec, built, base, data, folder, progress) if built.trained else None
     optimizer = qpa_optimizer(trained)
@@ -77,6 +79,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(optimizer),
+        notes=built.notes,
     )
     write_record(record, folder / RECORD)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
