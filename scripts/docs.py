@@ -14,7 +14,7 @@ from typing import Any
 from qpeft.assets import model_folder
 from qpeft.qpa import PRESETS
 from qpeft.records import find_records, write_atomically
-from qpeft.report import circuit_verdicts, markdown_table, summarise
+from qpeft.report import circuit_verdicts, differences, markdown_table, summarise
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/tour.md")
@@ -30,6 +30,10 @@ def wikitext2() -> str:
     """The committed comparison on WikiText-2."""
     records = find_records(ROOT / "results" / "wikitext2")
     lines = [markdown_table(summarise(records))]
+    equal = next(item for item in differences(records, "lora-r1") if item.label == "qpa")
+    lines.append(
+        f"QPA against the LoRA of about its size: {equal.text} nat per token, {equal.verdict} ({equal.seeds} seeds).\n"
+    )
     for verdict in circuit_verdicts(records):
         lines.append(f"**{verdict.conclusion}**\n")
         lines += [f"* {twin.sentence}" for twin in verdict.twins]

@@ -79,11 +79,12 @@ def quantum(optimizer: QPAOptimizer | None) -> Quantum | None:
     )
 
 
-def plain(config: Any) -> dict[str, Any] | None:
-    """A peft config as JSON values."""
+def plain(config: Any, model: str) -> dict[str, Any] | None:
+    """A peft config as JSON values; the base model by the name it was asked for, not by a path of this machine."""
     if config is None:
         return None
     body = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+    body["base_model_name_or_path"] = model
     return {
         key: getattr(value, "value", value) for key, value in body.items() if is_plain(getattr(value, "value", value))
     }

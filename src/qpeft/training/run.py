@@ -71,7 +71,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
             total_time=round(time.perf_counter() - began, 3),
             experiment_name=f"{spec.method.name}/{spec.label}",
             train_config=spec.train.model_dump(),
-            peft_config=plain(built.peft_config),
+            peft_config=plain(built.peft_config, spec.model.name),
         ),
         train_info=train_info(built, optimizer, trained, size),
         meta_info=meta_info(base.info, dataset_info(texts, data)),
