@@ -53,16 +53,16 @@ def step() -> str:
         for row in body["rows"]
     ]
     head = "| method | step | of it the optimizer | ratio to LoRA |\n|:---|---:|---:|---:|"
-    return "\n".join([head, *rows, f"\nMedians of alternating steps in one process, {body['threads']} threads."])
+    return "\n".join([head, *rows, f"\nMedians of alternating steps in one process, threads: {body['threads']}."])
 
 
 def model() -> str:
     """The embedded model in one sentence."""
     card = json.loads((model_folder() / "card.json").read_text("utf-8"))
-    held = card["held_out"]
+    held = {name: score["perplexity"] for name, score in card["scores"].items()}
     return (
-        f"{card['parameters']:,} numbers, {card['tokens_seen']:,} tokens seen, held-out perplexity "
-        f"{held['model']:.1f} (unigram {held['unigram']:.1f}, trigram {held['trigram']:.1f})"
+        f"{card['parameters']:,} numbers, {card['data']['tokens_seen']:,} tokens seen, held-out perplexity "
+        f"{held['model']:.1f} (unigram {held['unigram']:.1f}, trigram {held['trigram']:.1f})."
     )
 
 
