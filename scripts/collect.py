@@ -12,7 +12,7 @@ from pathlib import Path
 from qpeft.recipes import load_recipe
 from qpeft.records import RECORD, Comparison, RunRecord, read_record, write_record
 from qpeft.report import write_csv, write_page
-from qpeft.training.compare import finals
+from qpeft.training.compare import best_rate, finals, tunable
 
 ROOT = Path(__file__).parents[1]
 
@@ -21,10 +21,9 @@ def wanted(comparison: Comparison, folder: Path) -> list[RunRecord]:
     """The records of a comparison, tuning runs included; leaves with a message where one is missing."""
     records: list[RunRecord] = []
     for run in comparison.runs:
-        tuning = [] if run.method.name == "base" else comparison.tune_specs(run)
+        tuning = comparison.tune_specs(run) if tunable(comparison, run) else []
         tuned = [read_record(folder / spec.folder() / RECORD) for spec in tuning]
-        scores = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tuned]
-        best = min((score, rate) for score, rate in scores if score is not None)[1] if scores else None
+        best = best_rate(comparison, tuned) if tuned else None
         records += [*tuned, *(read_record(folder / spec.folder() / RECORD) for spec in finals(comparison, run, best))]
     return records
 

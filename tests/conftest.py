@@ -10,7 +10,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from tiny_models import tiny_llama
+from tiny_models import save_tiny_base, save_tiny_texts, tiny_llama
 
 # CI also runs the core as if no extra were installed.
 if os.environ.get("QPEFT_WITHOUT_EXTRAS"):
@@ -31,6 +31,16 @@ def llama() -> Any:
 def ids() -> torch.Tensor:
     """Token ids (2, 12)."""
     return torch.randint(2, 97, (2, 12), generator=torch.Generator().manual_seed(3))
+
+
+@pytest.fixture(scope="session")
+def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import pytest
 
 from qpeft.cli import run
 from qpeft.records import RunSpec
-from tiny_models import save_tiny_base, save_tiny_texts
 
 
 class Answer(NamedTuple):
@@ -33,16 +32,6 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
         return Answer(code, *capsys.readouterr())
 
     return ask
-
-
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="session")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="session")

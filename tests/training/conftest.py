@@ -7,20 +7,9 @@ from typing import Any
 import pytest
 
 from qpeft.records import MethodSpec, RunSpec
-from tiny_models import save_tiny_base, save_tiny_texts
 
 MakeSpec = Callable[..., RunSpec]
 LORA: dict[str, Any] = {"name": "lora", "options": {"r": 2, "target_modules": ["q_proj", "v_proj"]}}
-
-
-@pytest.fixture(scope="session")
-def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_base(tmp_path_factory.mktemp("base"))
-
-
-@pytest.fixture(scope="session")
-def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_tiny_texts(tmp_path_factory.mktemp("texts"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import math
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,7 +99,12 @@ def tuned_rate(
 ) -> float:
     """The learning rate with the lowest validation perplexity; where every rate diverged, the smallest."""
     tried = [attempt(spec, folder, outcome, progress) for spec in comparison.tune_specs(run)]
-    measured = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tried if record]
+    return best_rate(comparison, [record for record in tried if record])
+
+
+def best_rate(comparison: Comparison, tuned: Sequence[RunRecord]) -> float:
+    """The learning rate of the best of one method's tuning records; where every rate diverged, the smallest."""
+    measured = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tuned]
     finite = [(value, rate) for value, rate in measured if value is not None and math.isfinite(value)]
     return min(finite)[1] if finite else min(comparison.learning_rates)
 
