@@ -1,11 +1,14 @@
 """qpeft: fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth.
 
-Names are imported on first use, so that ``import qpeft`` needs neither torch nor peft.
+Names are imported on first use, so that ``import qpeft`` needs neither torch nor peft. Our own methods become known to
+peft as soon as both are imported, in either order.
 """
 
 from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from qpeft._registration import register_with_peft
 
 if TYPE_CHECKING:
     from qpeft.circuits import build_ansatz as build_ansatz
@@ -16,14 +19,28 @@ if TYPE_CHECKING:
     from qpeft.training.models import load_base as load_base
     from qpeft.training.models import untie_head as untie_head
     from qpeft.training.run import train_run as train_run
+    from qpeft.tuners import FFAConfig as FFAConfig
+    from qpeft.tuners import HeadPrefixConfig as HeadPrefixConfig
+    from qpeft.tuners import QAAConfig as QAAConfig
+    from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
+    from qpeft.tuners.sora.callback import SoraCallback as SoraCallback
+    from qpeft.tuners import SoraConfig as SoraConfig
+    from qpeft.tuners import prune as prune
 
 __version__ = version("qpeft")
 
 _HOMES = {
+    "FFAConfig": "qpeft.tuners",
+    "HeadPrefixConfig": "qpeft.tuners",
+    "QAAConfig": "qpeft.tuners",
+    "QAAMonitor": "qpeft.tuners.qaa.monitor",
+    "SoraCallback": "qpeft.tuners.sora.callback",
+    "SoraConfig": "qpeft.tuners",
     "QPAConfig": "qpeft.qpa",
     "QPAOptimizer": "qpeft.qpa",
     "build_ansatz": "qpeft.circuits",
     "load_base": "qpeft.training.models",
+    "prune": "qpeft.tuners",
     "run_comparison": "qpeft.training.compare",
     "save_adapter": "qpeft.qpa",
     "train_run": "qpeft.training.run",
@@ -41,3 +58,6 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+register_with_peft()

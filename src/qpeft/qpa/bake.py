@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from qpeft.card import write_card
 from qpeft.errors import ConfigError, ExportError
 from qpeft.qpa.config import QPAConfig
 from qpeft.qpa.generator import Generator
@@ -46,6 +47,7 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
         if optimizer is not None:
             save_generator(optimizer, draft)
         check_file(model, draft)
+        write_card(draft)
         draft.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
@@ -80,7 +82,12 @@ def save_generator(optimizer: QPAOptimizer, folder: Path) -> None:
     tensors |= {"offset": optimizer.offset.cpu(), "factors": optimizer.factors.cpu()}
     save_file({name: t.contiguous().clone() for name, t in tensors.items()}, folder / GENERATOR)
     plan = [{"name": e.name, "shape": e.shape, "offset": e.offset} for e in optimizer.plan.entries]
-    body = {"config": dataclasses.asdict(optimizer.config), "m": optimizer.plan.m, "plan": plan}
+    body = {
+        "config": dataclasses.asdict(optimizer.config),
+        "m": optimizer.plan.m,
+        "trained": optimizer.generator.n_trainable,
+        "plan": plan,
+    }
     (folder / CONFIG).write_text(json.dumps(body, indent=1), encoding="utf-8")
 
 

@@ -200,7 +200,7 @@ def method_of(entry: dict[str, Any], where: str) -> MethodSpec:
     """
     rest = dict(entry)
     if "name" not in rest:
-        raise ConfigError(f"{where}.name is required: base, full, lora, dora, prefix, peft or qpa")
+        raise ConfigError(f"{where}.name is required: base, full, lora, dora, sora, ffa, prefix, qaa, qpa, peft, ...")
     name, over = rest.pop("name"), rest.pop("over", None)
     if over is not None and not isinstance(over, dict):
         raise ConfigError(f"{where}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")

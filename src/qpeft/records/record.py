@@ -39,12 +39,13 @@ class Quantum(Strict):
     depth: int
     ansatz: str
     entangler: str
-    source: str = Field(description="circuit, frozen, table, none, no_entangler or mlp")
+    source: str = Field(description="circuit, or the twin that stood in for it: frozen, table, none, mlp, ...")
     preset: str
-    n_angles: int
-    n_generated: int = Field(description="m: adapter numbers the generator writes")
-    n_chunks: int
-    n_mlp: int
+    n_angles: int = Field(description="angles of one circuit")
+    n_circuits: int = Field(1, description="circuits of the model, one a module for QAA")
+    n_generated: int = Field(0, description="QPA's m: adapter numbers the generator writes")
+    n_chunks: int = Field(0, description="of QPA's generator")
+    n_mlp: int = Field(0, description="numbers QPA generates from one basis state")
     backend: str = "exact"
     shots: int | None = None
     noise: str | None = None

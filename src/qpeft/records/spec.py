@@ -70,7 +70,7 @@ class EvalSpec(Strict):
 class MethodSpec(Strict):
     """One method: a name of the dict of methods, its own options, and the method it works over."""
 
-    name: str = Field(description="a name of `qpeft.training.METHODS`: frozen, full, peft, qpa, ...")
+    name: str = Field(description="a name of `qpeft.training.methods.METHODS`: base, full, lora, qaa, qpa, ...")
     options: dict[str, Any] = Field(default_factory=dict, description="fields of the method's config")
     over: "MethodSpec | None" = Field(None, description="the method whose numbers QPA generates")
 

@@ -22,6 +22,8 @@ TWINS = {
     "none": "no circuit (mapping only)",
     "no_entangler": "circuit without entangling gates",
     "mlp": "classical network in the circuit's place",
+    "quadratic": "fixed random quadratic features",
+    "linear": "trained linear bottleneck",
 }
 
 

@@ -10,6 +10,7 @@ from qpeft.records import CurvePoint, Quantum, TrainInfo
 from qpeft.training.callbacks import Watch
 from qpeft.training.environment import peak_memory
 from qpeft.training.methods import Built
+from qpeft.tuners import QAADelta
 
 
 @dataclass
@@ -59,10 +60,33 @@ def curve(trained: Trained | None) -> list[CurvePoint]:
     ]
 
 
-def quantum(optimizer: QPAOptimizer | None) -> Quantum | None:
-    """The circuit block of the record."""
-    if optimizer is None:
-        return None
+def quantum(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None) -> Quantum | None:
+    """The circuit block of the record: QPA's generator, or the modules of QAA."""
+    if optimizer is not None:
+        return generator_block(optimizer)
+    modules = [module for module in built.model.modules() if isinstance(module, QAADelta)]
+    return amplitude_block(built, modules, trained) if modules else None
+
+
+def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | None) -> Quantum:
+    """The circuits of QAA; one execution for each real token, module and forward pass."""
+    config, circuit = built.peft_config, modules[0].read.circuit
+    tokens = int(trained.trainer.state.num_input_tokens_seen) if trained else 0
+    return Quantum(
+        n_qubits=circuit.n_qubits,
+        depth=config.depth,
+        ansatz=config.ansatz,
+        entangler="none" if config.source == "no_entangler" else config.entangler,
+        source=config.source,
+        preset=config.preset,
+        n_angles=circuit.n_parameters,
+        n_circuits=len(modules),
+        circuit_executions=tokens * len(modules),
+    )
+
+
+def generator_block(optimizer: QPAOptimizer) -> Quantum:
+    """The circuit of QPA."""
     generator, config = optimizer.generator, optimizer.config
     return Quantum(
         n_qubits=generator.n_qubits,

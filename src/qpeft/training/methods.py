@@ -7,11 +7,16 @@ from typing import Any
 
 import peft
 import torch
+from transformers import TrainerCallback
 
-from qpeft.errors import ConfigError, ModelError, nearest
+import qpeft.tuners  # noqa: F401  (makes our methods known to peft)
+from qpeft.errors import ConfigError, ModelError, QpeftError, nearest
 from qpeft.qpa import QPAConfig, QPAOptimizer
 from qpeft.records import MethodSpec
 from qpeft.training.models import targets_head, untie_head
+from qpeft.tuners.qaa.monitor import QAAMonitor
+from qpeft.tuners.sora import parameter_groups
+from qpeft.tuners.sora.callback import SoraCallback
 
 
 @dataclass
@@ -23,6 +28,13 @@ class Built:
     qpa: QPAConfig | None = None
     trained: bool = True
     notes: list[str] = field(default_factory=list)
+    callbacks: list[TrainerCallback] = field(default_factory=list)
+
+    @property
+    def kind(self) -> str | None:
+        """The adapter's type as peft names it, such as ``LORA``; None without an adapter."""
+        kind = getattr(self.peft_config, "peft_type", None)
+        return getattr(kind, "value", kind)
 
     def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and Parameters that receive gradients."""
@@ -40,6 +52,9 @@ class Built:
                 "weight_decay": train.weight_decay,
                 "inner_options": options,
             }
+        if self.kind == "SORA":
+            # Decay would shrink the gates a second time beside their proximal step.
+            options["params"] = parameter_groups(self.model, train.weight_decay)
         classes = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
         return classes[train.optimizer], {"lr": train.learning_rate, "weight_decay": train.weight_decay, **options}
 
@@ -71,9 +86,10 @@ def check_method(method: MethodSpec) -> None:
         hint = nearest(method.name, METHODS)
         raise ConfigError(f"method.name must be one of {', '.join(METHODS)}; got {method.name!r}{hint}")
     if method.name == "qpa":
-        if method.over is None or method.over.name not in ADAPTERS:
+        if method.over is None or method.over.name not in (*ADAPTERS, "full"):
             raise ConfigError(
-                f"method qpa works over an adapter; give `over: {{name: ...}}` with one of {', '.join(ADAPTERS)}"
+                f"method qpa works over another method; give `over: {{name: ...}}` with one of "
+                f"{', '.join(ADAPTERS)}, or full (Quantum-Train)"
             )
         qpa_config(method.options)
         check_method(method.over)
@@ -117,6 +133,8 @@ def peft_config(method: MethodSpec) -> Any:
             raise ConfigError(f"method.{key} is not a field of {known[wanted].__name__}{nearest(key, fields)}")
     try:
         return known[wanted](**options)
+    except ConfigError:
+        raise
     except (TypeError, ValueError) as error:
         raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
 
@@ -143,14 +161,34 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
         )
     try:
         wrapped = peft.get_peft_model(model, config)
+    except QpeftError:
+        raise
     except Exception as error:  # whatever a peft method trips over: a missing library, an unknown architecture
         kind = getattr(config.peft_type, "value", config.peft_type)
         raise ModelError(f"peft cannot put {kind} on {type(model).__name__}: {error}") from error
-    return Built(wrapped, peft_config=config, notes=notes)
+    built = Built(wrapped, peft_config=config, notes=notes)
+    watchers: dict[str | None, type[TrainerCallback]] = {"QAA": QAAMonitor, "SORA": SoraCallback}
+    built.callbacks = [watchers[built.kind]()] if built.kind in watchers else []
+    return built
+
+
+def _released_lora(model: Any, method: MethodSpec, seed: int) -> Built:
+    """LoRA as the QPA authors' code starts it: both factors random, so that the model changes before training."""
+    built = _adapter(model, method, seed)
+    for name, parameter in built.named_trainable():
+        if "lora_A" in name or "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.01)
+    built.notes.append("both LoRA factors start at 0.01 N(0, 1), as in the QPA authors' code; peft starts B at zero")
+    return built
+
+
+def whole_model(method: MethodSpec) -> bool:
+    """Whether a method trains the base model itself, so that a model and no adapter is saved."""
+    return method.name == "full" or (method.over is not None and whole_model(method.over))
 
 
 def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
-    """QPA over any of the adapters."""
+    """QPA over an adapter; over the whole model it is Quantum-Train."""
     assert method.over is not None
     built = METHODS[method.over.name](model, method.over, seed)
     built.qpa = qpa_config({"seed": seed, **method.options}).resolved()
@@ -158,16 +196,22 @@ def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
 
 
 Builder = Callable[[Any, MethodSpec, int], Built]
-# Adapter methods that are peft's own; a name fixes some fields of the config.
-ADAPTERS = ("lora", "dora", "prefix", "peft")
+# Methods that peft carries, its own and ours; a name fixes some fields of the config.
 FIXED: dict[str, dict[str, Any]] = {
     "lora": {"peft_type": "LORA"},
+    "lora_released": {"peft_type": "LORA", "lora_dropout": 0.0},
     "dora": {"peft_type": "LORA", "use_dora": True},
+    "sora": {"peft_type": "SORA"},
     "prefix": {"peft_type": "PREFIX_TUNING"},
+    "head_prefix": {"peft_type": "HEADPREFIX"},
+    "ffa": {"peft_type": "FFA"},
+    "qaa": {"peft_type": "QAA"},
 }
+ADAPTERS = (*FIXED, "peft")
 METHODS: dict[str, Builder] = {
     "base": _base,
     "full": _full,
     **dict.fromkeys(ADAPTERS, _adapter),
+    "lora_released": _released_lora,
     "qpa": _qpa,
 }

@@ -16,7 +16,7 @@ from qpeft.data import encode_texts, load_texts
 from qpeft.errors import ExportError, RecordError
 from qpeft.records import RECORD, Metric, RunRecord, read_record
 from qpeft.training.measure import Split, measure_split, probe_logits
-from qpeft.training.methods import METHODS, check_method
+from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
 from qpeft.training.run import ADAPTER, PROBE
 
@@ -42,7 +42,7 @@ def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
     """
     record = read_record(folder / RECORD)
     check_method(record.spec.method)
-    if record.spec.method.name == "full":
+    if whole_model(record.spec.method):
         whole = record.spec.model.model_copy(update={"name": str(folder / "model"), "revision": None})
         return record, load_base(whole), None
     base = load_base(record.spec.model)
@@ -127,8 +127,8 @@ def check_exportable(folder: Path) -> None:
     """
     record = read_record(folder / RECORD)
     if record.run_info.peft_config is None:
-        name = record.spec.method.name
-        home = f"the whole trained model is in {folder / 'model'}" if name == "full" else "the base model is unchanged"
+        name, whole = record.spec.method.name, whole_model(record.spec.method)
+        home = f"the whole trained model is in {folder / 'model'}" if whole else "the base model is unchanged"
         raise RecordError(f"{folder} is a run of {name!r}, which has no adapter to export; {home}")
 
 

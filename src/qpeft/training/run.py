@@ -10,9 +10,11 @@ from safetensors.torch import save_file
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
+from qpeft.card import write_card
 from qpeft.data import Encoded, collate_for, encode_texts, features, load_texts
 from qpeft.errors import RecordError
 from qpeft.qpa import save_adapter
+from qpeft.qpa.bake import save_generator
 from qpeft.qpa.optimizer import QPAOptimizer
 from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, write_atomically, write_record
 from qpeft.training.account import Trained, curve, plain, qpa_optimizer, quantum, train_info
@@ -21,6 +23,7 @@ from qpeft.training.environment import meta_info
 from qpeft.training.measure import dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import Base, load_base
+from qpeft.tuners.qaa.monitor import QAAMonitor
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
 OWNER = "identity.txt"
@@ -78,9 +81,11 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
         metrics=metrics,
         blocks=blocks,
         curve=curve(trained),
-        quantum=quantum(optimizer),
-        notes=built.notes,
+        quantum=quantum(built, optimizer, trained),
+        notes=[*built.notes, *warnings_of(built)],
     )
+    if built.peft_config is not None:
+        write_card(folder / ADAPTER, {f"{metric.name} ({metric.split})": metric.value for metric in metrics})
     write_record(record, folder / RECORD)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return record
@@ -111,7 +116,7 @@ def train(spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, 
         train_dataset=features(data.train),
         data_collator=collate_for(spec.data, base.tokenizer),
         optimizer_cls_and_kwargs=built.optimizer(spec.train),
-        callbacks=[watch, Checkpoints()],
+        callbacks=[watch, Checkpoints(), *built.callbacks],
     )
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
@@ -150,6 +155,11 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
     )
 
 
+def warnings_of(built: Built) -> list[str]:
+    """What QAA's monitor has to say about the run."""
+    return [text for watcher in built.callbacks if isinstance(watcher, QAAMonitor) for text in watcher.warnings]
+
+
 def save(built: Built, base: Base, folder: Path, optimizer: QPAOptimizer | None) -> int:
     """Write adapter (or full model) and probe; the bytes of the weights."""
     if built.peft_config is not None:
@@ -160,5 +170,7 @@ def save(built: Built, base: Base, folder: Path, optimizer: QPAOptimizer | None)
     if built.trained:
         built.model.save_pretrained(folder / "model")
         base.tokenizer.save_pretrained(folder / "model")
+        if optimizer is not None:
+            save_generator(optimizer, folder / "model")
         return sum(file.stat().st_size for file in (folder / "model").glob("*.safetensors"))
     return 0

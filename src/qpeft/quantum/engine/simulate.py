@@ -1,12 +1,14 @@
 """Exact state-vector simulation: the state and the probabilities of a circuit, differentiable by autograd."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ShapeError
 from qpeft.quantum.engine.factors import gate_table, kron_factors
-from qpeft.quantum.engine.plan import ApplyControlled, ApplyFactors, ApplyMonomial, Plan, make_plan
+from qpeft.quantum.engine.plan import ApplyControlled, ApplyFactors, ApplyMonomial, Plan, Step, make_plan
 
 
 def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
@@ -29,11 +31,15 @@ def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None
         ShapeError: the last axis of angles or states does not fit the circuit, or angles are not float32 or float64.
         CircuitError: the register is too large for a state vector.
     """
-    state = final_state(circuit, angles, states)
-    if state.is_complex():
-        # Not abs()**2: its gradient is undefined where an amplitude is 0.
-        return torch.view_as_real(state).square().sum(-1)
-    return state.square()
+    plan, angles = _prepare(circuit, angles, states)
+    last = plan.steps[-1] if plan.steps else None
+    order = last.source if isinstance(last, ApplyMonomial) else None
+    # A permutation at the end is applied to the probabilities: half the numbers, and its phases do not matter.
+    steps = plan.steps if order is None else plan.steps[:-1]
+    state = _run(plan, steps, angles, states)
+    # Not abs()**2: its gradient is undefined where an amplitude is 0.
+    squares = torch.view_as_real(state).square().sum(-1) if state.is_complex() else state.square()
+    return squares if order is None else squares.index_select(-1, order)
 
 
 def final_state(circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
@@ -55,18 +61,26 @@ def final_state(circuit: Circuit, angles: Tensor, states: Tensor | None = None) 
         ShapeError: the last axis of angles or states does not fit the circuit, or angles are not float32 or float64.
         CircuitError: the register is too large for a state vector.
     """
-    _require_shapes(circuit, angles, states)
+    plan, angles = _prepare(circuit, angles, states)
+    return _run(plan, plan.steps, angles, states)
+
+
+def _prepare(circuit: Circuit, angles: Tensor, states: Tensor | None) -> tuple[Plan, Tensor]:
+    """The circuit's plan in the dtype it needs, and the angles in that precision."""
+    require_shapes(circuit, angles, states)
     real = angles.dtype if states is None else torch.promote_types(angles.dtype, _real_dtype(states))
     dtype = real if circuit.is_real else real.to_complex()
-    plan = make_plan(circuit, angles.device, dtype)
+    with torch.inference_mode(False):  # the plan is kept, and must be of use in training, too
+        plan = make_plan(circuit, angles.device, dtype)
+    return plan, angles.to(real)
+
+
+def _run(plan: Plan, steps: Sequence[Step], angles: Tensor, states: Tensor | None) -> Tensor:
+    """The state after some steps of a plan."""
     # A model under autocast must not lower the precision of the circuit.
     if torch.is_autocast_enabled(angles.device.type):
         with torch.autocast(angles.device.type, enabled=False):
-            return _run(plan, angles.to(real), states)
-    return _run(plan, angles.to(real), states)
-
-
-def _run(plan: Plan, angles: Tensor, states: Tensor | None) -> Tensor:
+            return _run(plan, steps, angles, states)
     state = plan.ground_state if states is None else states
     dtype = torch.promote_types(plan.ground_state.dtype, state.dtype)
     state = state.to(dtype)
@@ -75,7 +89,7 @@ def _run(plan: Plan, angles: Tensor, states: Tensor | None) -> Tensor:
     if dtype != plan.ground_state.dtype:
         table = table.to(dtype)
         factors = {size: [factor.to(dtype) for factor in block] for size, block in factors.items()}
-    for step in plan.steps:
+    for step in steps:
         if isinstance(step, ApplyFactors):
             for size, number, first in step.factors:
                 state = _apply_factor(state, factors[size][number], first, size, plan.n_qubits)
@@ -125,7 +139,8 @@ def _real_dtype(states: Tensor) -> torch.dtype:
     return states.dtype.to_real() if states.is_complex() else states.dtype
 
 
-def _require_shapes(circuit: Circuit, angles: Tensor, states: Tensor | None) -> None:
+def require_shapes(circuit: Circuit, angles: Tensor, states: Tensor | None) -> None:
+    """Raise ShapeError unless the angles, and the states where there are some, fit the circuit."""
     if angles.dtype not in (torch.float32, torch.float64):
         raise ShapeError(f"angles must be float32 or float64; got {angles.dtype}; use angles.float()")
     if angles.dim() == 0 or angles.shape[-1] != circuit.n_parameters:

@@ -1,0 +1,187 @@
+"""QAA at the true size of GPT-Neo-125M (random weights): counts, one optimizer step against LoRA's, its layer against PennyLane.
+
+    python benchmarks/qaa.py --steps 7 --out benchmarks/results/qaa.json
+
+Methods take turns within one process, so that the ratios do not depend on what else the machine does.
+"""
+
+import argparse
+import gc
+import json
+import platform
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import GPTNeoConfig, GPTNeoForCausalLM
+
+from qpeft.circuits import build_ansatz
+from qpeft.quantum.layer import EmbeddedCircuit
+from qpeft.records import MethodSpec, TrainSpec, write_atomically
+from qpeft.training.methods import build_method
+
+METHODS = {
+    "lora q,v r=4": MethodSpec(name="lora", options={"r": 4, "target_modules": ["q_proj", "v_proj"]}),
+    "qaa paper": MethodSpec(name="qaa", options={"preset": "paper"}),
+    "qaa text": MethodSpec(name="qaa", options={"preset": "text"}),
+    "qaa recommended": MethodSpec(name="qaa"),
+    "sora q,v r=8": MethodSpec(name="sora", options={"r": 8, "target_modules": ["q_proj", "v_proj"]}),
+    "prefix 8": MethodSpec(name="prefix", options={"num_virtual_tokens": 8}),
+}
+REFERENCE = "lora q,v r=4"
+TIMED = (REFERENCE, "qaa paper", "qaa text", "qaa recommended")
+
+
+def gpt_neo() -> Any:
+    """GPT-Neo-125M with random weights, equal at each call."""
+    torch.manual_seed(0)
+    layers = [[["global", "local"], 6]]
+    config = GPTNeoConfig(hidden_size=768, num_layers=12, num_heads=12, attention_types=layers)
+    config.resid_dropout = config.embed_dropout = config.attention_dropout = 0.0
+    return GPTNeoForCausalLM(config)
+
+
+def counts() -> list[dict[str, Any]]:
+    """Trainable numbers of each method on the true model."""
+    rows = []
+    for name, method in METHODS.items():
+        built = build_method(gpt_neo(), method, 0)
+        trainable = sum(p.numel() for _, p in built.named_trainable())
+        rows.append({"method": name, "trainable": trainable})
+        print(f"{name:20} {trainable:>9,} trainable numbers")
+        del built
+        gc.collect()
+    return rows
+
+
+def step(model: Any, optimizer: torch.optim.Optimizer, ids: Tensor) -> tuple[float, float, float]:
+    """Seconds of forward, backward and optimizer."""
+    marks = [time.perf_counter()]
+    loss = model(input_ids=ids, labels=ids).loss
+    marks.append(time.perf_counter())
+    loss.backward()
+    marks.append(time.perf_counter())
+    optimizer.step()
+    optimizer.zero_grad()
+    marks.append(time.perf_counter())
+    return marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]
+
+
+def steps(tokens: int, turns: int) -> list[dict[str, Any]]:
+    """Alternating optimizer steps of every method."""
+    ready = {}
+    for name in TIMED:
+        built = build_method(gpt_neo(), METHODS[name], 0)
+        kind, options = built.optimizer(TrainSpec())
+        ready[name] = (built.model.train(), kind([p for _, p in built.named_trainable()], **options))
+    ids = torch.randint(2, 50000, (1, tokens), generator=torch.Generator().manual_seed(0))
+    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ready}
+    for turn in range(turns + 2):
+        for name, (model, optimizer) in ready.items():
+            taken = step(model, optimizer, ids)
+            if turn >= 2:
+                times[name].append(taken)
+    rows = []
+    for name, taken in times.items():
+        ratios = [sum(a) / sum(b) for a, b in zip(taken, times[REFERENCE], strict=True)]
+        spread = quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        forward, backward, optimizer = (1e3 * median(part) for part in zip(*taken, strict=True))
+        rows.append(
+            {
+                "method": name,
+                "forward_ms": forward,
+                "backward_ms": backward,
+                "optimizer_ms": optimizer,
+                "ratio": median(ratios),
+                "ratio_quartiles": [spread[0], spread[2]],
+            }
+        )
+        print(
+            f"{name:20} forward {forward:8.1f} ms  backward {backward:8.1f} ms  optimizer {optimizer:6.2f} ms  "
+            f"step over LoRA's {median(ratios):.3f} [{spread[0]:.3f}, {spread[2]:.3f}]"
+        )
+    return rows
+
+
+def pennylane_layer(n_qubits: int, depth: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """AmplitudeEmbedding, RX and CNOT layers, expectations of Z: PennyLane, broadcast over tokens, backprop."""
+    import pennylane as qml
+
+    @qml.qnode(qml.device("default.qubit", wires=n_qubits), interface="torch", diff_method="backprop")
+    def node(x: Tensor, angles: Tensor) -> Any:
+        qml.AmplitudeEmbedding(x, wires=range(n_qubits), pad_with=0.0, normalize=True)
+        for layer in angles.view(depth, n_qubits):
+            for wire in range(n_qubits):
+                qml.RX(layer[wire], wires=wire)
+            for wire in range(n_qubits - 1):
+                qml.CNOT([wire, wire + 1])
+        return [qml.expval(qml.PauliZ(wire)) for wire in range(n_qubits)]
+
+    return lambda x, angles: torch.stack(node(x, angles), -1)
+
+
+def layer(tokens: int, turns: int) -> dict[str, Any]:
+    """The paper's layer, d = 768, n = 10: values, gradients and time of both, in turns."""
+    ours = EmbeddedCircuit(build_ansatz("rx_cnot", 10, 1))
+    theirs = pennylane_layer(10, 1)
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(tokens, 768, generator=generator).requires_grad_()
+    angles = (torch.rand(10, generator=generator) * 6 - 3).requires_grad_()
+    weights = torch.randn(10, generator=generator)
+
+    def run(read: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, ...]:
+        z = read(x, angles).float()
+        return z.detach(), *torch.autograd.grad((z * weights).sum(), (x, angles))
+
+    error = max((a - b).abs().max().item() for a, b in zip(run(ours), run(theirs), strict=True))
+    times: dict[str, list[float]] = {"ours": [], "pennylane": []}
+    for _ in range(turns):
+        for name, read in (("ours", ours), ("pennylane", theirs)):
+            began = time.perf_counter()
+            run(read)
+            times[name].append(time.perf_counter() - began)
+    ratio = median(b / a for a, b in zip(times["ours"], times["pennylane"], strict=True))
+    print(
+        f"layer d=768, {tokens} tokens, forward and backward: ours {1e3 * median(times['ours']):.1f} ms, PennyLane "
+        f"default.qubit (broadcast) {1e3 * median(times['pennylane']):.1f} ms, ratio {ratio:.1f}, largest difference "
+        f"{error:.1e}"
+    )
+    return {
+        "tokens": tokens,
+        "ours_ms": 1e3 * median(times["ours"]),
+        "pennylane_ms": 1e3 * median(times["pennylane"]),
+        "ratio": ratio,
+        "error": error,
+        "pennylane": version("pennylane"),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    body = {
+        "tokens": arguments.tokens,
+        "threads": arguments.threads,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "layer": layer(arguments.tokens, max(3, arguments.steps)),
+        "counts": counts(),
+        "steps": steps(arguments.tokens, arguments.steps),
+    }
+    if arguments.out:
+        write_atomically(arguments.out, json.dumps(body, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

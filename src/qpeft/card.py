@@ -1,0 +1,123 @@
+"""The part of an adapter's model card that qpeft writes at every save: what it is, how large, how to load it."""
+
+import json
+import struct
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from qpeft.errors import ExportError
+
+BEGIN, END = "<!-- qpeft -->", "<!-- /qpeft -->"
+OURS = ("FFA", "HEADPREFIX", "QAA", "SORA")
+# Types that peft cannot merge, or merges into something else (X-LoRA); a test asks peft about each.
+UNMERGEABLE = frozenset(
+    {
+        "ADAPTION_PROMPT",
+        "CARTRIDGE",
+        "CPT",
+        "FFA",
+        "HEADPREFIX",
+        "LILY",
+        "MULTITASK_PROMPT_TUNING",
+        "POLY",
+        "PREFIX_TUNING",
+        "PROMPT_TUNING",
+        "P_TUNING",
+        "QAA",
+        "SHADOW",
+        "XLORA",
+    }
+)
+
+
+def write_card(folder: Path | str, metrics: Mapping[str, float] | None = None) -> None:
+    """Write or renew qpeft's part of the README.md of a saved adapter; what else stands there is kept.
+
+    Everything but the metrics is read from the files beside it, so that the card cannot differ from them.
+
+    Args:
+        folder: Holds ``adapter_config.json`` and ``adapter_model.safetensors``.
+        metrics: Name and value, from the run that made the adapter.
+
+    Raises:
+        ExportError: The folder holds no adapter.
+    """
+    folder = Path(folder)
+    card = folder / "README.md"
+    text = card.read_text("utf-8") if card.exists() else ""
+    before, _, rest = text.partition(BEGIN)
+    after = rest.partition(END)[2].lstrip("\n")
+    block = f"{BEGIN}\n{card_text(folder, metrics or {})}{END}"
+    draft = folder / ".README.md.draft"
+    draft.write_text(f"{before.rstrip()}\n\n{block}\n{after}", encoding="utf-8")
+    draft.replace(card)
+
+
+def card_text(folder: Path, metrics: Mapping[str, float]) -> str:
+    """The Markdown between the marks.
+
+    Raises:
+        ExportError: The folder holds no adapter.
+    """
+    config = _read_json(folder / "adapter_config.json")
+    kind, base = str(config["peft_type"]), config.get("base_model_name_or_path") or "BASE_MODEL"
+    rows = {
+        "method": f"`{kind}`" + (f", preset `{config['preset']}`" if config.get("preset") else ""),
+        "base model": f"`{base}`",
+        "numbers in the file": f"{stored_numbers(folder / 'adapter_model.safetensors'):,}",
+    }
+    generator = folder / "qpa_config.json"
+    if generator.exists():
+        qpa = _read_json(generator)
+        rows["trained by"] = f"QPA, preset `{qpa['config']['preset']}`: a circuit and a mapping generated the numbers"
+        rows["numbers QPA trained"] = f"{qpa['trained']:,}"
+    rows["can be merged into the base model"] = "no" if kind in UNMERGEABLE else "yes"
+    rows |= {name: f"{value:.4g}" for name, value in metrics.items()}
+    table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
+    return f"## Adapter\n\n| | |\n|:---|:---|\n{table}\n## How to load\n\n{loading(kind, base)}"
+
+
+def loading(kind: str, base: str) -> str:
+    """The lines that load an adapter of a type on its base; with ``import qpeft`` where the type is one of ours."""
+    foreign = kind in OURS
+    reason = (
+        f"`{kind}` is a method of qpeft; peft knows it after `import qpeft`."
+        if foreign
+        else f"`{kind}` is a method of peft; qpeft is not needed."
+    )
+    lines = ["import qpeft  # makes the type known to peft"] if foreign else []
+    lines += [
+        "from peft import PeftModel",
+        "from transformers import AutoModelForCausalLM",
+        "",
+        f'base = AutoModelForCausalLM.from_pretrained("{base}")',
+        'model = PeftModel.from_pretrained(base, "FOLDER_OF_THIS_FILE")',
+    ]
+    return f"{reason}\n\n```python\n" + "\n".join(lines) + "\n```\n"
+
+
+def stored_numbers(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header alone; 0 where there is no file.
+
+    Raises:
+        ExportError: The file has no header of this format.
+    """
+    if not path.exists():
+        return 0
+    try:
+        with path.open("rb") as handle:
+            (length,) = struct.unpack("<Q", handle.read(8))
+            header = json.loads(handle.read(length))
+    except (struct.error, ValueError) as error:
+        raise ExportError(f"{path} must be a safetensors file; its header cannot be read: {error}") from error
+    return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        body: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{path} must describe the adapter, as peft writes it: {error}") from error
+    return body

@@ -1,0 +1,142 @@
+"""A tuner on trial: a base model, what is attached to it, a batch, and the few steps every promise is tried with."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from qpeft.testing.contract import logits as logits
+
+STEPS = 8
+
+
+def adamw(model: Any, lr: float = 3e-2) -> Optimizer:
+    """AdamW over what requires gradients."""
+    return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr)
+
+
+def attach(base: Any, config: Any) -> tuple[Any, Optimizer]:
+    """A peft model, and AdamW over its adapter; the config itself is left as it is."""
+    model = peft.get_peft_model(base, copy.deepcopy(config))
+    return model, adamw(model)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What is tried, and on what.
+
+    Attributes:
+        make_model: Builds the same base model at each call: a causal language model of transformers.
+        config: A peft config with ``task_type="CAUSAL_LM"``, or what ``start`` takes.
+        batch: ``input_ids`` (B, T); ``attention_mask`` (B, T) where some rows are padded on the left.
+        folder: An empty folder.
+        start: From base model and config to model and optimizer.
+    """
+
+    make_model: Callable[[], Any]
+    config: Any
+    batch: dict[str, Tensor]
+    folder: Path
+    start: Callable[[Any, Any], tuple[Any, Optimizer]] = attach
+
+    def begin(self, base: Any = None, config: Any = None) -> tuple[Any, Optimizer]:
+        """Model and optimizer before training; equal at each call."""
+        torch.manual_seed(11)
+        return self.start(self.make_model() if base is None else base, self.config if config is None else config)
+
+    def trained(self, base: Any = None, config: Any = None) -> Any:
+        """The model after a few steps, in evaluation mode.
+
+        Raises:
+            AssertionError: Training left the logits as they were, so that nothing could be told from them.
+        """
+        model, optimizer = self.begin(base, config)
+        before = self.logits(model)
+        self.steps(model, optimizer, STEPS)
+        assert not torch.equal(self.logits(model), before), "training does not change what the model computes"
+        return model
+
+    def logits(self, model: Any) -> Tensor:
+        """Logits of the batch in evaluation mode, shape (B, T, V)."""
+        return logits(model, self.batch)
+
+    def loss(self, model: Any) -> Tensor:
+        """Mean loss of the tokens that are no padding."""
+        ids = self.batch["input_ids"]
+        labels = ids.masked_fill(self.batch.get("attention_mask", torch.ones_like(ids)) == 0, -100)
+        found: Tensor = model(**self.batch, labels=labels).loss
+        return found
+
+    def quality(self, model: Any) -> float:
+        """The loss in evaluation mode."""
+        model.eval()
+        with torch.no_grad():
+            return float(self.loss(model))
+
+    def steps(self, model: Any, optimizer: Optimizer, count: int) -> set[str]:
+        """Train; the names of the Parameters that got a gradient other than zero at some step."""
+        model.train()
+        reached = set()
+        for step in range(count):
+            torch.manual_seed(step)  # dropout
+            optimizer.zero_grad()
+            self.loss(model).backward()
+            reached |= {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
+            optimizer.step()
+        return reached
+
+    def gradients(self, model: Any) -> tuple[dict[str, Tensor], int]:
+        """Gradients by name, and how many modules were called, those called again in the backward pass included."""
+        model.train()
+        model.zero_grad()
+        torch.manual_seed(0)
+        with counted_calls() as calls:
+            self.loss(model).backward()
+        return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}, len(calls)
+
+
+@contextmanager
+def counted_calls() -> Iterator[list[None]]:
+    """A list that grows by one with each call of any module."""
+    calls: list[None] = []
+    handle = torch.nn.modules.module.register_module_forward_pre_hook(lambda module, args: calls.append(None))
+    try:
+        yield calls
+    finally:
+        handle.remove()
+
+
+def same(found: Tensor, expected: Tensor, message: str) -> None:
+    """Assert equality bit for bit; the message names the broken promise."""
+    assert torch.equal(found, expected), f"{message}{apart(found, expected)}"
+
+
+def close(found: Tensor, expected: Tensor, message: str) -> None:
+    """Assert equality up to rounding: 1e-4 of the largest value."""
+    limit = 1e-4 * float(expected.abs().max())
+    assert float((found - expected).abs().max()) <= limit, f"{message}{apart(found, expected)}"
+
+
+def apart(found: Tensor, expected: Tensor) -> str:
+    """How far two tensors are from each other, for a message."""
+    if found.shape != expected.shape:
+        return f" (shape {tuple(found.shape)}, not {tuple(expected.shape)})"
+    return f" (logits differ by {float((found.float() - expected.float()).abs().max()):.1e})"
+
+
+def listed(names: list[str]) -> str:
+    """The first names of a list, for a message."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
+
+
+def parameters(module: torch.nn.Module) -> list[Tensor]:
+    """The Parameters of a module itself, not those of its parts."""
+    return list(module.parameters(recurse=False))

@@ -1,0 +1,23 @@
+"""Methods as peft tuners that live outside peft; importing this package makes them known to peft.
+
+The callbacks for the Trainer (``qaa.monitor``, ``sora.callback``) are not imported here: transformers imports peft,
+and peft this package, before it has a Trainer.
+"""
+
+from qpeft.tuners._peft import register
+from qpeft.tuners.ffa import FFAConfig as FFAConfig
+from qpeft.tuners.ffa import FFAModel
+from qpeft.tuners.headprefix import HeadPrefixConfig as HeadPrefixConfig
+from qpeft.tuners.headprefix import HeadPrefixModel
+from qpeft.tuners.qaa import QAAConfig as QAAConfig
+from qpeft.tuners.qaa import QAADelta as QAADelta
+from qpeft.tuners.qaa import QAAModel
+from qpeft.tuners.qaa import failure_signatures as failure_signatures
+from qpeft.tuners.sora import SoraConfig as SoraConfig
+from qpeft.tuners.sora import SoraModel
+from qpeft.tuners.sora import prune as prune
+
+register("ffa", FFAConfig, FFAModel)
+register("headprefix", HeadPrefixConfig, HeadPrefixModel)
+register("qaa", QAAConfig, QAAModel)
+register("sora", SoraConfig, SoraModel)

@@ -1,0 +1,140 @@
+"""QAAConfig: where the circuits go, what they are, and what is left open by the paper, as named fields."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from qpeft.circuits import ANSATZE, ENTANGLERS
+from qpeft.quantum.layer import READOUTS
+from qpeft.tuners._residual import INSERTIONS, ResidualConfig, check_fields
+from qpeft.tuners._sites import PLACEMENTS
+
+# What the paper's count of trainable numbers needs, what its text says, and what we recommend.
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "placement": "attention",
+        "width": "padded",
+        "ansatz": "rx_cnot",
+        "depth": 1,
+        "scale": 1.0,
+        "reference": 0.0,
+    },
+    "text": {
+        "placement": "both",
+        "width": "model",
+        "ansatz": "rx_cnot",
+        "depth": 1,
+        "scale": 1.0,
+        "reference": 0.0,
+    },
+    "recommended": {
+        "placement": "both",
+        "width": "model",
+        "ansatz": "ry_cnot",
+        "depth": 2,
+        "scale": None,
+        "reference": 1.0,
+    },
+}
+SOURCES = ("circuit", "frozen", "no_entangler", "mlp", "quadratic", "linear")
+WIDTHS = ("model", "padded")
+CHOICES: dict[str, Iterable[str]] = {
+    "preset": PRESETS,
+    "placement": PLACEMENTS,
+    "insertion": INSERTIONS,
+    "ansatz": ANSATZE,
+    "entangler": ENTANGLERS,
+    "readout": READOUTS,
+    "width": WIDTHS,
+    "source": SOURCES,
+}
+COUNT = ("a whole number of at least 1", lambda value: type(value) is int and value >= 1)
+SWITCH = ("true or false", lambda value: isinstance(value, bool))
+CHECKS: dict[str, tuple[str, Any]] = {
+    "depth": COUNT,
+    "up_bias": SWITCH,
+    "init_weights": SWITCH,
+    "scale": (
+        "a number above 0, or None for sqrt(2^n)",
+        lambda value: value is None or (type(value) in (int, float) and 0 < value < math.inf),
+    ),
+    "reference": (
+        "a number of at least 0",
+        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0,
+    ),
+    "wires": (
+        "None or a list of different whole numbers of at least 0",
+        lambda value: (
+            value is None
+            or (
+                isinstance(value, (list, tuple))
+                and all(type(wire) is int and wire >= 0 for wire in value)
+                and len(value) == len(set(value)) > 0
+            )
+        ),
+    ),
+}
+
+
+@dataclass
+class QAAConfig(ResidualConfig):
+    """Quantum-amplitude embedded adaptation (arXiv:2509.16244) as a peft config.
+
+    A hidden state h becomes ``h + scale * W^T z`` with z the readout of a circuit that h was embedded in:
+    ceil(log2 d) qubits, rotations, entangling gates, Pauli-Z. W starts at zero, the angles in U(-pi, pi).
+    A field left at None takes the value of the preset (``scale`` then is sqrt(2^n) where the preset has none).
+
+    >>> QAAConfig(preset="paper").width
+    'padded'
+
+    Args:
+        preset: ``recommended`` (ours), ``paper`` (the 123,000 numbers of its Table 3: after attention only, W as wide
+            as the padded register) or ``text`` (after attention and feed-forward, W as wide as the model).
+        placement: ``attention``, ``feed_forward``, ``both`` or ``head`` (before the output head), by model family;
+            ignored where ``target_modules`` names modules.
+        insertion: ``after`` a module (the paper), ``parallel`` to it, or ``before`` it.
+        ansatz: Circuit family: ``rx_cnot`` (the paper), ``ry_cnot``, ``rxrz_cnot`` or ``ryrz_cnot``.
+        entangler: ``chain`` (the paper), ``ring``, ``all_to_all`` or ``none``.
+        depth: Circuit layers L (1 in the paper).
+        readout: ``pauli_z`` (the paper), one value a wire, or ``probabilities`` of the wires' outcomes.
+        wires: Measured qubits; None is all. 2^k numbers are read from k wires as probabilities.
+        width: Rows of W^T: ``model`` (d), or ``padded`` (2^n, the surplus is cut off and never trained).
+        scale: Factor on z; None is sqrt(2^n), since z over random states varies by about 1/sqrt(2^n) only.
+        reference: Amplitude of one more basis state, where the hidden state as a whole has 1. Without it (0, the
+            paper) every reading is an even quadratic form of the state; with it readings have a linear part, too.
+        up_bias: Add a trained vector to the update.
+        source: What reads z from h: the trained ``circuit``, or one of its twins: ``frozen`` angles, ``no_entangler``,
+            ``mlp`` (a fixed random projection, tanh, as many trained slopes as the circuit has readings),
+            ``quadratic`` (fixed random quadratic features of the normalised state), ``linear`` (a trained d x k
+            projection, which has far more numbers).
+        target_modules: See ``ResidualConfig``.
+
+    Raises:
+        ConfigError: A value is out of its range; all faults are named.
+    """
+
+    METHOD: ClassVar[str] = "qaa"
+
+    preset: str = "recommended"
+    placement: str | None = None
+    insertion: str = "after"
+    ansatz: str | None = None
+    entangler: str = "chain"
+    depth: int | None = None
+    readout: str = "pauli_z"
+    wires: list[int] | None = None
+    width: str | None = None
+    scale: float | None = None
+    reference: float | None = None
+    up_bias: bool = False
+    source: str = "circuit"
+
+    def __post_init__(self) -> None:
+        """Fill in the preset and check every field at the door."""
+        super().__post_init__()
+        # An unknown preset is named below, among the other faults.
+        for key, value in PRESETS[self.preset if self.preset in list(PRESETS) else "recommended"].items():
+            if getattr(self, key) is None:
+                setattr(self, key, value)
+        check_fields(self, CHECKS, CHOICES)

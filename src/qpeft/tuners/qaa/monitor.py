@@ -1,0 +1,95 @@
+"""QAAMonitor: watches what the paper says to watch while a Trainer trains QAA."""
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import TrainerCallback
+
+from qpeft.quantum.engine.states import amplitude_embed
+from qpeft.tuners.qaa.layer import QAADelta
+from qpeft.tuners.qaa.signatures import failure_signatures, loss_slope
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One look at all QAA modules of a model.
+
+    Attributes:
+        step: Optimizer steps done before.
+        state_norm: (smallest, largest) norm of an embedded state; 1 up to rounding, 0 for a hidden state of zeros.
+        z_range: (smallest, largest) reading, in [-1, 1] for Pauli-Z.
+        update_ratio: Mean over tokens and modules of the update's norm over the hidden state's.
+    """
+
+    step: int
+    state_norm: tuple[float, float]
+    z_range: tuple[float, float]
+    update_ratio: float
+
+
+class QAAMonitor(TrainerCallback):  # type: ignore[misc]
+    """A Trainer callback that takes a reading every few steps and names failure signatures at the end.
+
+    ``readings``, ``losses`` and, after training, ``warnings`` (plain sentences) hold what was seen.
+
+    Args:
+        every: Optimizer steps between readings; a reading costs one more pass through the circuits.
+    """
+
+    def __init__(self, every: int = 10) -> None:
+        self.every = every
+        self.readings: list[Reading] = []
+        self.losses: list[tuple[int, float]] = []
+        self.warnings: list[str] = []
+        self._looks: list[tuple[float, float, float, float, float]] = []
+        self._watching = False
+        self._handles: list[Any] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Hook every QAA module of the model."""
+        modules = [module for module in kwargs["model"].modules() if isinstance(module, QAADelta)]
+        self._handles = [module.register_forward_hook(self._look) for module in modules]
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Watch the forward passes of this step, or not."""
+        self._watching, self._looks = state.global_step % self.every == 0, []
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Sum up what this step's passes showed."""
+        if self._looks:
+            low, high, least, most, ratio = zip(*self._looks, strict=True)
+            reading = Reading(state.global_step - 1, (min(low), max(high)), (min(least), max(most)), fmean(ratio))
+            self.readings.append(reading)
+        self._watching, self._looks = False, []
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Remember the training losses."""
+        logs = kwargs.get("logs") or {}
+        if "loss" in logs:
+            self.losses.append((state.global_step, float(logs["loss"])))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take the hooks out and say what is wrong, if anything is."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        ratio = self.readings[-1].update_ratio if self.readings else None
+        self.warnings = failure_signatures([loss for _, loss in self.losses], ratio)
+
+    def slope(self) -> float:
+        """Slope of the training loss, nats per step."""
+        return loss_slope([step for step, _ in self.losses], [loss for _, loss in self.losses])
+
+    @torch.no_grad()
+    def _look(self, module: nn.Module, args: tuple[Any, ...], update: Tensor) -> None:
+        if not self._watching or not isinstance(module, QAADelta):
+            return
+        hidden = args[0].detach().float()
+        norms = amplitude_embed(hidden, module.read.circuit.n_qubits).norm(dim=-1)
+        z = module.features(hidden)
+        ratio = update.float().norm(dim=-1) / hidden.norm(dim=-1).clamp_min(1e-30)
+        numbers = (norms.min(), norms.max(), z.min(), z.max(), ratio.mean())
+        self._looks.append(tuple(float(number) for number in numbers))  # type: ignore[arg-type]
