@@ -227,13 +227,13 @@ def test_tokens_do_not_see_each_other(ansatz: str, depth: int) -> None:
 def test_zero_tiny_and_huge_vectors(ansatz: str) -> None:
     circuit = build_ansatz(ansatz, 3, 1)
     read, angles = EmbeddedCircuit(circuit), angles_of(circuit, torch.float32)
-    x, cotangent = normal(6, dtype=torch.float32), normal(3, seed=2, dtype=torch.float32)
+    x, cotangent = normal(6, dtype=torch.float32), 50 * normal(3, seed=2, dtype=torch.float32)
     z, to_x, to_angles = gradients(read, x, angles, cotangent)
     for scale in (1e-15, 1e30):
         scaled = gradients(read, scale * x, angles, cotangent)
         torch.testing.assert_close(scaled[0], z, atol=1e-6, rtol=0)
-        torch.testing.assert_close(scaled[1] * scale, to_x, atol=1e-6, rtol=0)
-        torch.testing.assert_close(scaled[2], to_angles, atol=1e-6, rtol=0)
+        torch.testing.assert_close(scaled[1] * scale, to_x, atol=5e-5, rtol=0)
+        torch.testing.assert_close(scaled[2], to_angles, atol=5e-5, rtol=0)
     for scale in (0.0, 1e-30):  # documented: counts as zero below 1e-19
         for result in gradients(read, scale * x, angles, cotangent):
             assert torch.equal(result, torch.zeros_like(result))

@@ -128,7 +128,7 @@ def test_several_faults_are_reported_at_once(write: Write) -> None:
 def test_several_faults_of_rows_are_reported_at_once(write: Write) -> None:
     text = "title: t\nbaseline: loro\nmethods:\n  lora: {r: 4}\n  a: {like: lor}\n  b: {name: qpa, over: lora}\n"
     assert fault(write, text).splitlines() == [
-        "mine.yaml: methods.lora.name is required: base, full, lora, dora, prefix, peft or qpa",
+        "mine.yaml: methods.lora.name is required: base, full, lora, dora, sora, ffa, prefix, qaa, qpa, peft, ...",
         "mine.yaml: methods.a.like must be one of lora, a, b; got 'lor'; nearest: lora",
         "mine.yaml: methods.b.over must be a method such as {name: lora, r: 4}; got 'lora'",
         "mine.yaml: baseline must be one of lora, a, b; got 'loro'; nearest: lora",

@@ -19,7 +19,12 @@ EXAMPLES = {
     "full": MethodSpec(name="full"),
     "lora": LORA,
     "dora": MethodSpec(name="dora", options={"r": 4, **TARGETS}),
+    "lora_released": MethodSpec(name="lora_released", options={"r": 4, **TARGETS}),
+    "sora": MethodSpec(name="sora", options={"r": 4, **TARGETS}),
     "prefix": MethodSpec(name="prefix", options={"num_virtual_tokens": 4}),
+    "head_prefix": MethodSpec(name="head_prefix", options={"num_positions": 16}),
+    "ffa": MethodSpec(name="ffa", options={"bottleneck": 4}),
+    "qaa": MethodSpec(name="qaa"),
     "peft": MethodSpec(name="peft", options={"peft_type": "VERA", "r": 4, **TARGETS}),
     "qpa": MethodSpec(name="qpa", options={"n_mlp": 16, "depth": 2}, over=LORA),
 }
@@ -65,7 +70,7 @@ def test_other_seeds_give_other_adapters(name: str) -> None:
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", ["lora", "dora", "qpa"])
+@pytest.mark.parametrize("name", ["lora", "dora", "sora", "head_prefix", "ffa", "qaa", "qpa"])
 def test_a_fresh_adapter_changes_nothing(name: str, ids: torch.Tensor) -> None:
     built = build_method(tiny_llama(), EXAMPLES[name], 0)
     with torch.no_grad():
@@ -83,7 +88,7 @@ def test_base_trains_nothing_and_full_everything() -> None:
 def test_adapters_leave_the_base_frozen() -> None:
     for name in ADAPTERS:
         built = build_method(tiny_llama(), EXAMPLES[name], 0)
-        assert all(re.search("lora|vera|prompt", key) for key, _ in built.named_trainable()), name
+        assert all(re.search("lora|vera|prompt|sora|ffa|qaa", key.replace("headprefix", "prompt")) for key, _ in built.named_trainable()), name
 
 
 def test_names_fix_fields_of_the_config() -> None:
@@ -92,6 +97,30 @@ def test_names_fix_fields_of_the_config() -> None:
     assert {c.task_type for c in [build_method(tiny_llama(), EXAMPLES[n], 0).peft_config for n in ADAPTERS]} == {
         "CAUSAL_LM"
     }
+
+
+def test_the_released_lora_starts_with_both_factors_random(ids: torch.Tensor) -> None:
+    built = build_method(tiny_llama(), EXAMPLES["lora_released"], 0)
+    for _, factor in built.named_trainable():
+        assert 0.005 < factor.std().item() < 0.02
+    with torch.no_grad():
+        found, base = built.model.eval()(input_ids=ids).logits, tiny_llama().eval()(input_ids=ids).logits
+    assert not torch.equal(found, base), "the authors' baseline changes the model before training"
+    assert "both LoRA factors" in built.notes[-1]
+
+
+def test_methods_of_ours_bring_their_callbacks() -> None:
+    kinds = {name: [type(c).__name__ for c in build_method(tiny_llama(), EXAMPLES[name], 0).callbacks] for name in EXAMPLES}
+    assert {name: found for name, found in kinds.items() if found} == {"sora": ["SoraCallback"], "qaa": ["QAAMonitor"]}
+
+
+def test_sora_gates_are_not_decayed() -> None:
+    built = build_method(tiny_llama(), EXAMPLES["sora"], 0)
+    cls, options = built.optimizer(TrainSpec(weight_decay=0.5))
+    groups = cls(**options).param_groups
+    decay = {group["weight_decay"]: sum(p.numel() for p in group["params"]) for group in groups}
+    gates = sum(p.numel() for name, p in built.named_trainable() if "gate" in name)
+    assert decay == {0.5: sum(p.numel() for _, p in built.named_trainable()) - gates, 0.0: gates}
 
 
 def test_qpa_takes_the_seed_of_the_run_unless_it_has_its_own() -> None:
@@ -145,10 +174,10 @@ def test_options_that_cannot_be_used(method: MethodSpec, message: str) -> None:
         (
             {"n_mlp": 8},
             None,
-            "give `over: {name: ...}` with one of lora, dora, prefix, peft",
+            "give `over: {name: ...}` with one of lora, lora_released, dora, .*, peft, or full",
         ),
-        ({"n_mlp": 8}, MethodSpec(name="base"), "qpa works over an adapter"),
-        ({"n_mlp": 8}, MethodSpec(name="qpa", over=LORA), "qpa works over an adapter"),
+        ({"n_mlp": 8}, MethodSpec(name="base"), "qpa works over another method"),
+        ({"n_mlp": 8}, MethodSpec(name="qpa", over=LORA), "qpa works over another method"),
         ({"n_mlp": 8}, MethodSpec(name="lora", options={"rr": 1}), "method.rr is not a field of LoraConfig"),
         ({"n_mlp": 8, "dept": 2}, LORA, "qpa.dept is not a field of QPAConfig; nearest: depth"),
         ({}, LORA, "qpa.n_mlp is required"),

@@ -1,4 +1,4 @@
-"""Saved adapters in a fresh process, which knows the files and what a user imports; also the program that runs there."""
+"""Saved adapters in a fresh process, which knows only the files and what a user imports; the program it runs, too."""
 
 import importlib
 import json

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from qpeft.testing.contract import logits as logits
+from qpeft.testing.contract import logits
 
 STEPS = 8
 
@@ -33,11 +33,12 @@ class Trial:
     """What is tried, and on what.
 
     Attributes:
-        make_model: Builds the same base model at each call: a causal language model of transformers.
-        config: A peft config with ``task_type="CAUSAL_LM"``, or what ``start`` takes.
+        make_model: Builds the same base model at each call: a small causal language model of transformers, float32.
+        config: A peft config with ``task_type="CAUSAL_LM"``, or whatever ``start`` takes.
         batch: ``input_ids`` (B, T); ``attention_mask`` (B, T) where some rows are padded on the left.
-        folder: An empty folder.
+        folder: Receives what is saved.
         start: From base model and config to model and optimizer.
+        autocast: Compute under bfloat16 autocast.
     """
 
     make_model: Callable[[], Any]
@@ -45,6 +46,7 @@ class Trial:
     batch: dict[str, Tensor]
     folder: Path
     start: Callable[[Any, Any], tuple[Any, Optimizer]] = attach
+    autocast: bool = False
 
     def begin(self, base: Any = None, config: Any = None) -> tuple[Any, Optimizer]:
         """Model and optimizer before training; equal at each call."""
@@ -52,10 +54,10 @@ class Trial:
         return self.start(self.make_model() if base is None else base, self.config if config is None else config)
 
     def trained(self, base: Any = None, config: Any = None) -> Any:
-        """The model after a few steps, in evaluation mode.
+        """The model after a few steps.
 
         Raises:
-            AssertionError: Training left the logits as they were, so that nothing could be told from them.
+            AssertionError: Training left the logits as they were, so that nothing can be told from them.
         """
         model, optimizer = self.begin(base, config)
         before = self.logits(model)
@@ -65,14 +67,21 @@ class Trial:
 
     def logits(self, model: Any) -> Tensor:
         """Logits of the batch in evaluation mode, shape (B, T, V)."""
-        return logits(model, self.batch)
+        with self.precision():
+            return logits(model, self.batch)
 
     def loss(self, model: Any) -> Tensor:
         """Mean loss of the tokens that are no padding."""
         ids = self.batch["input_ids"]
         labels = ids.masked_fill(self.batch.get("attention_mask", torch.ones_like(ids)) == 0, -100)
-        found: Tensor = model(**self.batch, labels=labels).loss
+        # Left at once, as trainers do: autocast keeps the cast weights of a context, optimizer steps or not.
+        with self.precision():
+            found: Tensor = model(**self.batch, labels=labels).loss
         return found
+
+    def precision(self) -> torch.autocast:
+        """The context in which the model computes."""
+        return torch.autocast(self.batch["input_ids"].device.type, dtype=torch.bfloat16, enabled=self.autocast)
 
     def quality(self, model: Any) -> float:
         """The loss in evaluation mode."""
@@ -87,7 +96,7 @@ class Trial:
         for step in range(count):
             torch.manual_seed(step)  # dropout
             optimizer.zero_grad()
-            self.loss(model).backward()
+            torch.autograd.backward(self.loss(model))
             reached |= {name for name, p in model.named_parameters() if p.grad is not None and bool(p.grad.any())}
             optimizer.step()
         return reached
@@ -98,7 +107,7 @@ class Trial:
         model.zero_grad()
         torch.manual_seed(0)
         with counted_calls() as calls:
-            self.loss(model).backward()
+            torch.autograd.backward(self.loss(model))
         return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}, len(calls)
 
 
@@ -135,8 +144,3 @@ def listed(names: list[str]) -> str:
     """The first names of a list, for a message."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return ", ".join(names[:3]) + more
-
-
-def parameters(module: torch.nn.Module) -> list[Tensor]:
-    """The Parameters of a module itself, not those of its parts."""
-    return list(module.parameters(recurse=False))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from transformers.pytorch_utils import Conv1D
 
 from qpeft.card import write_card
 from qpeft.errors import ConfigError, ModelError, require_choice
+from qpeft.tuners._nesting import require_apart
 from qpeft.tuners._peft import BaseTuner, BaseTunerLayer, PeftConfig, peft_type
 from qpeft.tuners._sites import PLACEMENTS, site_pattern
 
@@ -125,14 +127,13 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         active = [] if self._disable_adapters or self.merged else self.active_deltas()
         if not active:
             return self.base_layer(*args, **kwargs)
-        key: str | None = None
         x: Any = None
         if any(delta.insertion != "after" for delta in active):
-            key, x = first_hidden(args, kwargs)
+            x = args[0] if args else kwargs["hidden_states"]  # the keyword of transformers
         for delta in active:
             if delta.insertion == "before":
                 x = added(x, delta(x))
-                args, kwargs = ((x, *args[1:]), kwargs) if key is None else (args, {**kwargs, key: x})
+                args, kwargs = ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
         out = self.base_layer(*args, **kwargs)
         y = out[0] if isinstance(out, tuple) else out
         for delta in active:
@@ -156,7 +157,8 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name == "base_layer":
+            # accelerate's marks of a module it has hooked must not pass for this one's: the adapter would be skipped.
+            if name in ("base_layer", "_hf_hook", "_old_forward"):
                 raise
             return getattr(self.base_layer, name)
 
@@ -167,13 +169,6 @@ def unmergeable(method: str) -> str:
         f"an adapter of type {method.upper()} cannot be merged: it computes with the hidden states themselves and is "
         f"no change of a weight; keep it as an adapter, or call unload() to get the base model back"
     )
-
-
-def first_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str | None, Tensor]:
-    """The hidden states a module was called with: its first argument, or the keyword transformers uses."""
-    if args:
-        return None, args[0]
-    return "hidden_states", kwargs["hidden_states"]
 
 
 def added(hidden: Tensor, delta: Tensor) -> Tensor:
@@ -201,11 +196,16 @@ class ResidualModel(BaseTuner):  # type: ignore[misc]
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Put the layers in; where one place cannot take its delta, the model is left as it was."""
+        trainable = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
         try:
             super().inject_adapter(model, adapter_name, *args, **kwargs)
+            wanted = partial(self._check_target_module_exists, self.peft_config[adapter_name])
+            require_apart(model, self.tuner_layer_cls, wanted)
         except Exception:
             remove(model, adapter_name, self.tuner_layer_cls)
             self.peft_config.pop(adapter_name, None)
+            for parameter, requires_grad in trainable:
+                parameter.requires_grad_(requires_grad)
             raise
 
     def _create_and_replace(

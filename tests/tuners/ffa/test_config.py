@@ -7,10 +7,8 @@ import pytest
 import torch
 
 from qpeft.errors import ConfigError, ModelError
-from qpeft.tuners._peft import BaseTunerLayer, register
-from qpeft.tuners.ffa import FFAConfig, FFAModel
-
-register("ffa", FFAConfig, FFAModel)
+from qpeft.tuners._peft import BaseTunerLayer
+from qpeft.tuners.ffa import FFAConfig
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,7 @@ import torch
 from torch import nn
 from transformers import GemmaConfig, GemmaForCausalLM, GPT2Config, GPT2LMHeadModel
 
-from qpeft.tuners._peft import register
-from qpeft.tuners.ffa import FFAConfig, FFADelta, FFAModel
-
-register("ffa", FFAConfig, FFAModel)
+from qpeft.tuners.ffa import FFAConfig, FFADelta
 
 WORD = {"gelu": nn.GELU(), "relu": nn.ReLU(), "tanh": nn.Tanh(), "silu": nn.SiLU(), "none": nn.Identity()}
 

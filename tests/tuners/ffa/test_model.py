@@ -11,13 +11,10 @@ from safetensors.torch import load_file
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from qpeft.errors import ModelError
-from qpeft.tuners._peft import BaseTunerLayer, register
-from qpeft.tuners.ffa import FFAConfig, FFAModel
-from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixModel
+from qpeft.tuners._peft import BaseTunerLayer
+from qpeft.tuners.ffa import FFAConfig
+from qpeft.tuners.headprefix import HeadPrefixConfig
 from tiny_models import tiny_llama
-
-register("ffa", FFAConfig, FFAModel)
-register("headprefix", HeadPrefixConfig, HeadPrefixModel)
 
 
 def tiny_gpt2() -> Any:

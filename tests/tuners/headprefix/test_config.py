@@ -8,10 +8,8 @@ import torch
 from transformers import GemmaConfig, GemmaForCausalLM, GPT2Config, GPT2LMHeadModel, LlamaConfig
 
 from qpeft.errors import ConfigError, ModelError
-from qpeft.tuners._peft import BaseTunerLayer, register
-from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixModel
-
-register("headprefix", HeadPrefixConfig, HeadPrefixModel)
+from qpeft.tuners._peft import BaseTunerLayer
+from qpeft.tuners.headprefix import HeadPrefixConfig
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,9 @@ import peft
 import pytest
 import torch
 
-from qpeft.tuners._peft import register
-from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixDelta, HeadPrefixModel
+from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixDelta
 from qpeft.tuners.headprefix.layer import positions_of
 from tiny_families import FAMILIES, tiny_family
-
-register("headprefix", HeadPrefixConfig, HeadPrefixModel)
 
 ROWS = 9
 

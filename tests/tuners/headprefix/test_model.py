@@ -8,11 +8,8 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from qpeft.tuners._peft import register
-from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixLayer, HeadPrefixModel
+from qpeft.tuners.headprefix import HeadPrefixConfig, HeadPrefixLayer
 from tiny_models import tiny_llama
-
-register("headprefix", HeadPrefixConfig, HeadPrefixModel)
 
 
 def tied_gpt2() -> Any:

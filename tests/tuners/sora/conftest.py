@@ -1,4 +1,4 @@
-"""Pieces of the SoRA tests: a tiny GPT-2, and models whose adapter has trained-looking numbers."""
+"""Pieces of the SoRA tests: a tiny GPT-2, models whose adapter has trained-looking numbers, a regression on gates."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,12 +6,14 @@ from typing import Any
 import peft
 import pytest
 import torch
+from torch import nn
 
 from qpeft.tuners._peft import register
-from qpeft.tuners.sora import SoraConfig, SoraModel
+from qpeft.tuners.sora import SoraConfig, SoraDelta, SoraModel
 from tiny_models import tiny_llama
 
 register("sora", SoraConfig, SoraModel)
+ROWS, GATES, XI = 64, 16, 0.1
 
 
 def tiny_gpt2(**overrides: Any) -> Any:
@@ -61,3 +63,41 @@ def logits(ids: torch.Tensor) -> Callable[[Any], torch.Tensor]:
         return out
 
     return compute
+
+
+class Regression(nn.Module):
+    """Its output with SoRA is ``x g``: B is a row of ones, A the identity, the base weight zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lin = nn.Linear(GATES, 1, bias=False)
+        nn.init.zeros_(self.lin.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.lin(x)[:, 0]
+
+
+@pytest.fixture
+def regression() -> Callable[..., tuple[Any, SoraDelta]]:
+    """Builds a linear regression whose coefficients are the gates, and its update; equal at each call."""
+
+    def build(**options: Any) -> tuple[Any, SoraDelta]:
+        torch.manual_seed(1)
+        config = SoraConfig(r=GATES, lora_alpha=GATES, target_modules=["lin"], prox_lambda=XI, **options)
+        model = peft.get_peft_model(Regression(), config)
+        delta = model.base_model.model.lin.delta("default")
+        with torch.no_grad():
+            delta.A.copy_(torch.eye(GATES))
+            delta.B.fill_(1.0)
+        return model, delta
+
+    return build
+
+
+@pytest.fixture
+def rows() -> tuple[torch.Tensor, torch.Tensor]:
+    """X of shape (64, 16) and y of shape (64,), double precision; half of the true coefficients are zero."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(ROWS, GATES, generator=generator, dtype=torch.float64)
+    truth = torch.tensor([1, -1, 0.8, -0.8, 0.6, -0.6, 0.5, -0.5] + 8 * [0], dtype=torch.float64)
+    return x, x @ truth + 0.1 * torch.randn(ROWS, generator=generator, dtype=torch.float64)

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
@@ -60,6 +61,18 @@ def test_logits_counts_and_places(trained: Any, logits: Any, family: str, target
     assert numbers == found.n_parameters < sum(m.r * m.width for m in found.modules.values())
     assert ranks_of(lora) == {name: module.kept for name, module in found.modules.items() if module.kept}
     assert not any(isinstance(module, SoraLinear) for module in lora.modules())
+
+
+def test_sparsity_counts(trained: Any) -> None:
+    model = trained("gpt2", r=5, target_modules="all-linear")
+    found = sparsity(model)
+    gates = {n: p for n, p in model.named_parameters() if n.endswith(".gate")}
+    assert found.total == sum(p.numel() for p in gates.values()) == 5 * 8
+    assert found.kept == sum(int(np.count_nonzero(p.detach())) for p in gates.values())
+    assert set(found.modules) == {n.removeprefix("base_model.model.").split(".sora_")[0] for n in gates}
+    attention = found.modules["transformer.h.0.attn.c_attn"]
+    assert (attention.kept, attention.r, attention.width) == (4, 5, 24 + 72)
+    assert found.n_parameters == sum(m.kept * m.width for m in found.modules.values())
 
 
 def test_scaling_stays(trained: Any) -> None:

@@ -1,7 +1,7 @@
-"""Expectations of vectors embedded in a register, with real circuits: chunk by chunk, in cache, nothing kept for backward.
+"""Expectations of embedded vectors under real circuits: chunk by chunk, in cache, nothing kept for backward.
 
-Every hidden state of a batch goes through the same circuit, so the factors of the circuit are built once and multiplied
-into a few dozen states at a time. Backward computes each chunk again instead of storing it.
+Every hidden state of a batch goes through the same circuit, so the factors of the circuit are built once and
+multiplied into a few dozen states at a time. Backward computes each chunk again instead of storing it.
 """
 
 from dataclasses import dataclass
@@ -42,12 +42,13 @@ class Program:
 Move = tuple[int, int, int] | tuple[Tensor, Tensor]
 
 
+@lru_cache(maxsize=256)
 def real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Program | None:
-    """The program of a circuit that needs no complex numbers, or None for others.
+    """The program of a circuit that needs no complex numbers, cached; None for others.
 
     One layer of RX gates followed by a permutation needs none either: RX = S^-1 RY S on every qubit, S only multiplies
-    the real amplitude of index k by i to the number of its ones, and the S^-1 at the end changes no probability. The real
-    and the imaginary amplitudes are two real states.
+    the real amplitude of index k by i to the number of its ones, and the S^-1 at the end changes no probability. The
+    real and the imaginary amplitudes are two real states.
     """
     return _real_program(circuit, device, dtype)
 
@@ -118,27 +119,26 @@ class _Expectations(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, program: Program, observables: Tensor, *factors: Tensor) -> Tensor:
         ctx.program = program
         ctx.save_for_backward(x, observables, *factors)
-        parts = [_forward(program, part, observables, factors) for part in x.split(_rows(program))]
+        parts = [_forward(program, part, observables, factors) for part in _chunks(program, x)]
         return torch.cat([z for z, _, _ in parts])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
         x, observables, *factors = ctx.saved_tensors
-        rows = _rows(ctx.program)
         gradient = torch.empty_like(x)
         totals = [torch.zeros_like(factor) for factor in factors]
         with torch.autocast(x.device.type, enabled=False):
-            for part, out, cotangent in zip(
-                x.split(rows), gradient.split(rows), cotangents[0].split(rows), strict=True
-            ):
-                _backward(ctx.program, (part, observables, factors), cotangent, (out, totals))
+            chunks = (_chunks(ctx.program, whole) for whole in (x, gradient, cotangents[0]))
+        for part, out, cotangent in zip(*chunks, strict=True):
+            _backward(ctx.program, (part, observables, factors), cotangent, (out, totals))
         return gradient, None, None, *totals
 
 
-def _rows(program: Program) -> int:
-    """States a chunk; all of them on an accelerator, where launches cost more than memory."""
-    return max(1, CHUNK // program.masks.shape[1]) if program.masks.device.type == "cpu" else 1 << 30
+def _chunks(program: Program, whole: Tensor) -> tuple[Tensor, ...]:
+    """Views of consecutive rows; one chunk on an accelerator, where launches cost more than memory."""
+    rows = max(1, CHUNK // program.masks.shape[1]) if whole.device.type == "cpu" else max(1, len(whole))
+    return tuple(whole[start : start + rows] for start in range(0, max(1, len(whole)), rows))
 
 
 def _forward(
@@ -149,7 +149,7 @@ def _forward(
     # Squares of smaller values would leave the number range; such a vector counts as zero.
     largest = largest.masked_fill(largest < torch.finfo(x.dtype).tiny ** 0.5, torch.inf)
     unit = x / largest
-    norm = unit.square().sum(-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    norm = unit.square().sum(-1, keepdim=True).clamp_min(1)  # less than 1 only for a zero vector
     channels, size = program.masks.shape
     padded = torch.nn.functional.pad(unit, (0, size - x.shape[-1]))
     states = [(padded.unsqueeze(1) * program.masks).view(-1, size)]

@@ -61,7 +61,7 @@ CHECKS: dict[str, tuple[str, Any]] = {
     ),
     "reference": (
         "a number of at least 0",
-        lambda value: isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0,
+        lambda value: type(value) in (int, float) and 0 <= value < math.inf,
     ),
     "wires": (
         "None or a list of different whole numbers of at least 0",

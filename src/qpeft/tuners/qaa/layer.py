@@ -1,5 +1,7 @@
 """The delta of QAA: hidden state to circuit to update (arXiv:2509.16244), and the twins of the circuit."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -71,21 +73,27 @@ class QAADelta(nn.Module):
 
         Pauli-Z readings lie in [-1, 1], probabilities in [0, 1]; a zero vector gives zeros.
         """
-        if self.source in MIXED:
+        if self.source in MIXED and not self.reference:
             return self.read(x, self.angles.float())
         unit = amplitude_embed(x, self.read.circuit.n_qubits)[..., : x.shape[-1]]
+        if self.source in MIXED:
+            # A hidden state of zeros gets no reference amplitude either, and so stays without an update.
+            reference = self.reference * unit.any(-1, keepdim=True)
+            return self.read(torch.cat((unit, reference), -1), self.angles.float())
+        z: Tensor
         if self.source == "linear":
-            return unit @ self.down.float()
+            z = unit @ self.down.float()
+            return z
         # The projections are about 1, the circuit's readings about 1/sqrt(2^n).
         if self.source == "mlp":
             z = torch.tanh(unit @ self.projection.float() * self.slopes.float())
         else:
             z = (unit @ self.left.float()) * (unit @ self.right.float())
-        return z * x.shape[-1] ** -0.5
+        return z / math.sqrt(x.shape[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """The update, shape ``(..., d_out)``, float32."""
         with exact(x):
             up = self.up.float()[:, : self.d_out]
-            update = self.features(x.float()) @ (self.scale * up)
+            update: Tensor = self.features(x.float()) @ (self.scale * up)
             return update if self.bias is None else update + self.bias.float()[: self.d_out]

@@ -5,9 +5,9 @@ descent on ``L(g) + xi |g|_1``. The gradient step is the optimizer's, the thresh
 
 **Where it is exact.** ``torch.optim.SGD`` and ``prox_scale="lr"``: the hook is proximal gradient descent. On the lasso
 of our tests (16 gates, 7 of them zero in scikit-learn's solution) it has the same zeros and an error of 5e-7. With
-momentum mu it reaches as exactly (3e-7) the lasso of ``(1 - mu) xi``: momentum makes the gradient steps ``1 / (1 -
-mu)`` times longer, the threshold not. With ``prox_scale="none"`` the penalty solved for is ``xi / lr``, which grows as
-the learning rate falls.
+momentum mu it reaches as exactly (3e-7) the lasso of ``(1 - mu) xi``: momentum lengthens the gradient steps, by
+``1 / (1 - mu)``, and not the threshold. With ``prox_scale="none"`` the penalty solved for is ``xi / lr``, which grows
+as the learning rate falls.
 
 **Where it is a heuristic.** Optimizers that divide by the size of the gradients, such as Adam, AdamW, RMSprop and
 Adagrad, move a gate by about the learning rate whatever its gradient is. Thresholds of ``lr`` or ``none`` are then
@@ -19,10 +19,11 @@ AdamW then reaches the lasso solution (same zeros, error 2e-7); on batches of 8 
 one zero sits elsewhere. Mind that a gate with a small gradient has a large threshold, as all gates do while B is near
 zero: start with a schedule from 0.
 
-**How far a gate travels.** Without a gradient it loses the sum of all thresholds: ``steps * xi`` with ``none``, ``xi *
-sum(lr)`` with ``lr``. Gates start at about 1, so 3e-4, the released code's xi, belongs to ``none``; with ``lr`` it
-moves gates by less than 1e-2 in any usual run, and none of them becomes zero. With Adam, ``lr`` wants a xi of about
-0.1 to 1. Gates should have no weight decay, which draws them towards zero and never to it: see ``parameter_groups``.
+**How far a gate travels.** Without a gradient it loses the sum of all thresholds: ``steps * xi`` with ``none``, and
+``xi * sum(lr)`` with ``lr``. Gates start at about 1, so 3e-4, the released code's xi, belongs to ``none``; with ``lr``
+it moves gates by less than 1e-2 in any usual run, and none of them becomes zero. With Adam, ``lr`` wants a xi of about
+0.1 to 1. Keep gates in float32, as peft does by default: rounded to bfloat16, one near 1 does not move by 3e-4 at all.
+Gates should have no weight decay, which draws them towards zero and never to it: see ``parameter_groups``.
 """
 
 from typing import Any
