@@ -98,7 +98,8 @@ def load_afresh(
     if done.returncode != 0:
         raise RuntimeError(f"the fresh process ended with {done.returncode}: {done.stderr[-2000:]}")
     errors = json.loads((folder / "errors.json").read_text("utf-8"))
-    return [{**load_file(folder / f"{i}.safetensors"), **errors[i]} for i in range(len(items))]
+    found = [{**load_file(folder / f"{place}.safetensors"), **errors[place]} for place in range(len(items))]
+    return [{way: answers[way] for way in ways} for answers in found]
 
 
 def answer(folder: Path) -> None:

@@ -331,7 +331,7 @@ def test_a_failure_leaves_the_model_as_it_was(
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [(["self_attn"], ["q_proj", "mlp"]), (["q_proj"], ["self_attn"]), (["mlp"], r".*\.mlp\.\w+_proj")],
+    [(["self_attn"], ["q_proj", "mlp"]), (["q_proj"], ["self_attn"]), (["mlp"], r".*\.(mlp|self_attn)\.\w+_proj")],
     ids=["inside", "around", "inside by a pattern"],
 )
 def test_targets_inside_one_another_are_refused(first: list[str], second: Any, ids: Tensor) -> None:

@@ -18,7 +18,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ansatz": "rx_cnot",
         "depth": 1,
         "scale": 1.0,
-        "reference": 0.0,
     },
     "text": {
         "placement": "both",
@@ -26,7 +25,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ansatz": "rx_cnot",
         "depth": 1,
         "scale": 1.0,
-        "reference": 0.0,
     },
     "recommended": {
         "placement": "both",
@@ -34,7 +32,6 @@ PRESETS: dict[str, dict[str, Any]] = {
         "ansatz": "ry_cnot",
         "depth": 2,
         "scale": None,
-        "reference": 1.0,
     },
 }
 SOURCES = ("circuit", "frozen", "no_entangler", "mlp", "quadratic", "linear")
@@ -58,10 +55,6 @@ CHECKS: dict[str, tuple[str, Any]] = {
     "scale": (
         "a number above 0, or None for sqrt(2^n)",
         lambda value: value is None or (type(value) in (int, float) and 0 < value < math.inf),
-    ),
-    "reference": (
-        "a number of at least 0",
-        lambda value: type(value) in (int, float) and 0 <= value < math.inf,
     ),
     "wires": (
         "None or a list of different whole numbers of at least 0",
@@ -101,8 +94,6 @@ class QAAConfig(ResidualConfig):
         wires: Measured qubits; None is all. 2^k numbers are read from k wires as probabilities.
         width: Rows of W^T: ``model`` (d), or ``padded`` (2^n, the surplus is cut off and never trained).
         scale: Factor on z; None is sqrt(2^n), since z over random states varies by about 1/sqrt(2^n) only.
-        reference: Amplitude of one more basis state, where the hidden state as a whole has 1. Without it (0, the
-            paper) every reading is an even quadratic form of the state; with it readings have a linear part, too.
         up_bias: Add a trained vector to the update.
         source: What reads z from h: the trained ``circuit``, or one of its twins: ``frozen`` angles, ``no_entangler``,
             ``mlp`` (a fixed random projection, tanh, as many trained slopes as the circuit has readings),
@@ -126,7 +117,6 @@ class QAAConfig(ResidualConfig):
     wires: list[int] | None = None
     width: str | None = None
     scale: float | None = None
-    reference: float | None = None
     up_bias: bool = False
     source: str = "circuit"
 

@@ -38,8 +38,7 @@ class QAADelta(nn.Module):
     def __init__(self, config: QAAConfig, d_in: int, d_out: int) -> None:
         super().__init__()
         self.insertion, self.source, self.d_out = config.insertion, config.source, d_out
-        self.reference = float(config.reference or 0.0)
-        n_qubits = qubits_for_dimension(d_in + (self.reference > 0))
+        n_qubits = qubits_for_dimension(d_in)
         entangler = "none" if config.source == "no_entangler" else config.entangler
         wires = None if config.wires is None else tuple(config.wires)
         circuit = build_ansatz(str(config.ansatz), n_qubits, int(config.depth or 1), entangler)
@@ -73,13 +72,9 @@ class QAADelta(nn.Module):
 
         Pauli-Z readings lie in [-1, 1], probabilities in [0, 1]; a zero vector gives zeros.
         """
-        if self.source in MIXED and not self.reference:
+        if self.source in MIXED:
             return self.read(x, self.angles.float())
         unit = amplitude_embed(x, self.read.circuit.n_qubits)[..., : x.shape[-1]]
-        if self.source in MIXED:
-            # A hidden state of zeros gets no reference amplitude either, and so stays without an update.
-            reference = self.reference * unit.any(-1, keepdim=True)
-            return self.read(torch.cat((unit, reference), -1), self.angles.float())
         z: Tensor
         if self.source == "linear":
             z = unit @ self.down.float()

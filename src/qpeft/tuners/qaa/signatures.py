@@ -14,7 +14,7 @@ def loss_slope(steps: Sequence[float], losses: Sequence[float]) -> float:
     >>> loss_slope([0, 10, 20], [3.0, 2.5, 2.0])
     -0.05
     """
-    if len(steps) < 2:
+    if len(set(steps)) < 2:
         return 0.0
     middle, height = fmean(steps), fmean(losses)
     spread = sum((step - middle) ** 2 for step in steps)
