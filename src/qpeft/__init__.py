@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from qpeft.tuners import FFAConfig as FFAConfig
     from qpeft.tuners import HeadPrefixConfig as HeadPrefixConfig
     from qpeft.tuners import QAAConfig as QAAConfig
-    from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
-    from qpeft.tuners.sora.callback import SoraCallback as SoraCallback
     from qpeft.tuners import SoraConfig as SoraConfig
     from qpeft.tuners import prune as prune
+    from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
+    from qpeft.tuners.sora.callback import SoraCallback as SoraCallback
 
 __version__ = version("qpeft")
 

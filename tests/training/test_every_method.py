@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from qpeft.errors import ExportError, RecordError
+from qpeft.card import stored_numbers
+from qpeft.errors import ConfigError, ExportError, RecordError
 from qpeft.qpa.bake import load_generator
 from qpeft.records import RunSpec
 from qpeft.training.methods import METHODS
@@ -63,6 +64,28 @@ def test_trains_measures_again_and_exports(case: str, make_spec: MakeSpec, tmp_p
         assert not (tmp_path / "merged").exists()
     else:
         assert export_run(tmp_path / "run", tmp_path / "merged", merge=True).difference < 1e-4
+
+
+def test_a_sora_is_exported_as_the_lora_its_gates_left(make_spec: MakeSpec, tmp_path: Path) -> None:
+    method = {"name": "sora", "options": {"r": 4, "prox_lambda": 0.2, **TARGETS}}
+    record = train_run(make_spec(method, train={"learning_rate": 0.1}), tmp_path / "run")
+    left = record.train_info.effective_params
+    assert left is not None
+    assert 0 < left < record.train_info.num_adapter_params
+    exported = export_run(tmp_path / "run", tmp_path / "lora", pruned=True)
+    assert exported.kind == "pruned LoRA"
+    assert exported.difference < 1e-5
+    assert json.loads((tmp_path / "lora" / "adapter_config.json").read_text("utf-8"))["peft_type"] == "LORA"
+    assert stored_numbers(tmp_path / "lora" / "adapter_model.safetensors") == left
+    with pytest.raises(ConfigError, match="--merge or --prune"):
+        export_run(tmp_path / "run", tmp_path / "both", merge=True, pruned=True)
+
+
+def test_only_sora_can_be_pruned(make_spec: MakeSpec, tmp_path: Path) -> None:
+    train_run(make_spec(PLAIN["lora"]), tmp_path / "run")
+    with pytest.raises(ExportError, match=r"only SoRA has gates .* type LORA"):
+        export_run(tmp_path / "run", tmp_path / "lora", pruned=True)
+    assert not (tmp_path / "lora").exists()
 
 
 def test_qaa_in_the_record(make_spec: MakeSpec, tmp_path: Path) -> None:

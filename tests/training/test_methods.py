@@ -88,7 +88,10 @@ def test_base_trains_nothing_and_full_everything() -> None:
 def test_adapters_leave_the_base_frozen() -> None:
     for name in ADAPTERS:
         built = build_method(tiny_llama(), EXAMPLES[name], 0)
-        assert all(re.search("lora|vera|prompt|sora|ffa|qaa", key.replace("headprefix", "prompt")) for key, _ in built.named_trainable()), name
+        assert all(
+            re.search("lora|vera|prompt|sora|ffa|qaa", key.replace("headprefix", "prompt"))
+            for key, _ in built.named_trainable()
+        ), name
 
 
 def test_names_fix_fields_of_the_config() -> None:
@@ -110,7 +113,9 @@ def test_the_released_lora_starts_with_both_factors_random(ids: torch.Tensor) ->
 
 
 def test_methods_of_ours_bring_their_callbacks() -> None:
-    kinds = {name: [type(c).__name__ for c in build_method(tiny_llama(), EXAMPLES[name], 0).callbacks] for name in EXAMPLES}
+    kinds = {
+        name: [type(c).__name__ for c in build_method(tiny_llama(), EXAMPLES[name], 0).callbacks] for name in EXAMPLES
+    }
     assert {name: found for name, found in kinds.items() if found} == {"sora": ["SoraCallback"], "qaa": ["QAAMonitor"]}
 
 

@@ -75,7 +75,9 @@ class TrainInfo(Strict):
     num_trainable_params: int = Field(description="numbers the optimizer really trains")
     num_adapter_params: int = Field(description="numbers of the adapter that is saved")
     num_total_params: int
-    effective_params: int | None = Field(None, description="free numbers left when an affine mapping collapses")
+    effective_params: int | None = Field(
+        None, description="numbers left when an affine mapping collapses, or zero gates are pruned"
+    )
     train_tokens: int
     status: Literal["success", "failed"]
     metrics: list[dict[str, Any]] = Field(default_factory=list, description="peft's per-evaluation rows")

@@ -11,6 +11,7 @@ from qpeft.training.callbacks import Watch
 from qpeft.training.environment import peak_memory
 from qpeft.training.methods import Built
 from qpeft.tuners import QAADelta
+from qpeft.tuners.sora import sparsity
 
 
 @dataclass
@@ -44,10 +45,15 @@ def train_info(built: Built, optimizer: QPAOptimizer | None, trained: Trained | 
         num_trainable_params=optimizer.generator.n_trainable if optimizer else adapter,
         num_adapter_params=adapter,
         num_total_params=sum(p.numel() for p in built.model.parameters()),
-        effective_params=optimizer.generator.n_effective if optimizer else None,
+        effective_params=optimizer.generator.n_effective if optimizer else pruned_size(built),
         train_tokens=int(state.num_input_tokens_seen) if state else 0,
         status="success",
     )
+
+
+def pruned_size(built: Built) -> int | None:
+    """Numbers of a SoRA that its pruned LoRA keeps; None for other methods."""
+    return sparsity(built.model).n_parameters if built.kind == "SORA" else None
 
 
 def curve(trained: Trained | None) -> list[CurvePoint]:

@@ -13,12 +13,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from qpeft.data import encode_texts, load_texts
-from qpeft.errors import ExportError, RecordError
-from qpeft.records import RECORD, Metric, RunRecord, read_record
+from qpeft.errors import ConfigError, ExportError, RecordError
+from qpeft.qpa import save_adapter
+from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record
 from qpeft.training.measure import Split, measure_split, probe_logits
 from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
 from qpeft.training.run import ADAPTER, PROBE
+from qpeft.tuners import prune
 
 # Largest difference of a logit, relative to the largest logit: another device or thread count adds in another order,
 # and merging re-associates W x + B A x to (W + B A) x and rounds W + B A to the base model's dtype.
@@ -85,18 +87,22 @@ def measure_saved(folder: Path, *, data: str | None, split: Split, padded: bool)
     return metrics
 
 
-def export_run(folder: Path, out: Path, *, merge: bool) -> Exported:
+def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False) -> Exported:
     """Write a run's adapter, or its merged model, to a new folder after checking what it computes.
 
     Args:
         folder: A finished run.
         out: Must not exist; appears only when the check has passed.
         merge: Merge into a full model instead of copying the adapter.
+        pruned: Write the ranks of a SoRA whose gates are not zero as an ordinary LoRA.
 
     Raises:
+        ConfigError: Both were asked for.
         RecordError: The run has no adapter.
-        ExportError: The folder exists, the method cannot be merged, or the logits differ.
+        ExportError: The folder exists, the method cannot be merged or pruned, or the logits differ.
     """
+    if merge and pruned:
+        raise ConfigError("export takes --merge or --prune, not both; merging leaves nothing to prune")
     if out.exists():
         raise ExportError(f"the folder to write must be new; {out} exists")
     check_exportable(folder)
@@ -109,6 +115,8 @@ def export_run(folder: Path, out: Path, *, merge: bool) -> Exported:
     try:
         if merge:
             difference = write_merged(adapted, base, probe, draft, tolerance)
+        elif pruned:
+            difference = write_pruned(adapted, record.spec.model, probe, draft, tolerance)
         else:
             shutil.copytree(folder / ADAPTER, draft, dirs_exist_ok=True)
             difference = (loaded - probe["logits"]).abs().max().item()
@@ -116,7 +124,7 @@ def export_run(folder: Path, out: Path, *, merge: bool) -> Exported:
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported("merged model" if merge else "peft adapter", difference)
+    return Exported("merged model" if merge else "pruned LoRA" if pruned else "peft adapter", difference)
 
 
 def check_exportable(folder: Path) -> None:
@@ -162,6 +170,21 @@ def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft
     again = type(merged).from_pretrained(draft, dtype=merged.dtype)
     logits = probe_logits(again, probe["input_ids"])
     check_equal(logits, probe["logits"], tolerance, "the merged model")
+    return (logits - probe["logits"]).abs().max().item()
+
+
+def write_pruned(
+    adapted: Any, model: ModelSpec, probe: dict[str, torch.Tensor], folder: Path, tolerance: float
+) -> float:
+    """Prune, write, load with plain peft on a fresh base, compare; the largest difference of a logit."""
+    kind = getattr(adapted.active_peft_config.peft_type, "value", adapted.active_peft_config.peft_type)
+    if kind != "SORA":
+        raise ExportError(
+            f"only SoRA has gates to prune by; this adapter is of type {kind}; export it without --prune"
+        )
+    save_adapter(prune(adapted), folder)
+    logits = probe_logits(load_adapter(load_base(model), folder), probe["input_ids"])
+    check_equal(logits, probe["logits"], tolerance, "the pruned adapter")
     return (logits - probe["logits"]).abs().max().item()
 
 

@@ -41,7 +41,7 @@ def hooks(model: Any) -> int:
 def watched(tmp_path_factory: pytest.TempPathFactory) -> tuple[QAAMonitor, Any]:
     monitor = QAAMonitor(every=3)
     ids = torch.randint(2, 97, (2, 12), generator=torch.Generator().manual_seed(3))
-    folder, healthy = tmp_path_factory.mktemp("run"), QAAConfig(placement="head", scale=3.0)
+    folder, healthy = tmp_path_factory.mktemp("run"), QAAConfig(placement="head", scale=25.0)
     return monitor, train(monitor, folder, ids, healthy, eval_strategy="steps", eval_steps=2)
 
 

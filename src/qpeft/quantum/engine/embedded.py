@@ -128,10 +128,10 @@ class _Expectations(torch.autograd.Function):
         x, observables, *factors = ctx.saved_tensors
         gradient = torch.empty_like(x)
         totals = [torch.zeros_like(factor) for factor in factors]
+        chunks = (_chunks(ctx.program, whole) for whole in (x, gradient, cotangents[0]))
         with torch.autocast(x.device.type, enabled=False):
-            chunks = (_chunks(ctx.program, whole) for whole in (x, gradient, cotangents[0]))
-        for part, out, cotangent in zip(*chunks, strict=True):
-            _backward(ctx.program, (part, observables, factors), cotangent, (out, totals))
+            for part, out, cotangent in zip(*chunks, strict=True):
+                _backward(ctx.program, (part, observables, factors), cotangent, (out, totals))
         return gradient, None, None, *totals
 
 
