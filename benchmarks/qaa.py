@@ -34,6 +34,7 @@ METHODS = {
     "prefix 8": MethodSpec(name="prefix", options={"num_virtual_tokens": 8}),
 }
 REFERENCE = "lora q,v r=4"
+CIRCUITS = (("rx_cnot", 1), ("ry_cnot", 2))  # of the paper, and of our preset
 TIMED = (REFERENCE, "qaa paper", "qaa text", "qaa recommended")
 
 
@@ -108,16 +109,18 @@ def steps(tokens: int, turns: int) -> list[dict[str, Any]]:
     return rows
 
 
-def pennylane_layer(n_qubits: int, depth: int) -> Callable[[Tensor, Tensor], Tensor]:
-    """AmplitudeEmbedding, RX and CNOT layers, expectations of Z: PennyLane, broadcast over tokens, backprop."""
+def pennylane_layer(gate: str, n_qubits: int, depth: int) -> Callable[[Tensor, Tensor], Tensor]:
+    """AmplitudeEmbedding, rotations and CNOTs, expectations of Z: PennyLane, broadcast over tokens, backprop."""
     import pennylane as qml
+
+    rotation = {"rx_cnot": qml.RX, "ry_cnot": qml.RY}[gate]
 
     @qml.qnode(qml.device("default.qubit", wires=n_qubits), interface="torch", diff_method="backprop")
     def node(x: Tensor, angles: Tensor) -> Any:
         qml.AmplitudeEmbedding(x, wires=range(n_qubits), pad_with=0.0, normalize=True)
         for layer in angles.view(depth, n_qubits):
             for wire in range(n_qubits):
-                qml.RX(layer[wire], wires=wire)
+                rotation(layer[wire], wires=wire)
             for wire in range(n_qubits - 1):
                 qml.CNOT([wire, wire + 1])
         return [qml.expval(qml.PauliZ(wire)) for wire in range(n_qubits)]
@@ -125,38 +128,44 @@ def pennylane_layer(n_qubits: int, depth: int) -> Callable[[Tensor, Tensor], Ten
     return lambda x, angles: torch.stack(node(x, angles), -1)
 
 
-def layer(tokens: int, turns: int) -> dict[str, Any]:
-    """The paper's layer, d = 768, n = 10: values, gradients and time of both, in turns."""
-    ours = EmbeddedCircuit(build_ansatz("rx_cnot", 10, 1))
-    theirs = pennylane_layer(10, 1)
+def layer(ansatz: str, depth: int, tokens: int, turns: int) -> dict[str, Any]:
+    """QAA's circuit, d = 768, n = 10: values, gradients and time of both, in turns."""
+    ours = EmbeddedCircuit(build_ansatz(ansatz, 10, depth))
+    theirs = pennylane_layer(ansatz, 10, depth)
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tokens, 768, generator=generator).requires_grad_()
-    angles = (torch.rand(10, generator=generator) * 6 - 3).requires_grad_()
+    angles = (torch.rand(10 * depth, generator=generator) * 6 - 3).requires_grad_()
     weights = torch.randn(10, generator=generator)
 
     def run(read: Callable[[Tensor, Tensor], Tensor]) -> tuple[Tensor, ...]:
         z = read(x, angles).float()
         return z.detach(), *torch.autograd.grad((z * weights).sum(), (x, angles))
 
-    error = max((a - b).abs().max().item() for a, b in zip(run(ours), run(theirs), strict=True))
+    pairs = zip(run(ours), run(theirs), strict=True)
+    error = max(((a - b).abs().max() / b.abs().max()).item() for a, b in pairs)
     times: dict[str, list[float]] = {"ours": [], "pennylane": []}
     for _ in range(turns):
         for name, read in (("ours", ours), ("pennylane", theirs)):
             began = time.perf_counter()
             run(read)
             times[name].append(time.perf_counter() - began)
-    ratio = median(b / a for a, b in zip(times["ours"], times["pennylane"], strict=True))
+    ratios = [b / a for a, b in zip(times["ours"], times["pennylane"], strict=True)]
+    spread = quantiles(ratios, n=4)
+    mine, peer = (1e3 * median(times[name]) for name in ("ours", "pennylane"))
     print(
-        f"layer d=768, {tokens} tokens, forward and backward: ours {1e3 * median(times['ours']):.1f} ms, PennyLane "
-        f"default.qubit (broadcast) {1e3 * median(times['pennylane']):.1f} ms, ratio {ratio:.1f}, largest difference "
-        f"{error:.1e}"
+        f"{ansatz} depth {depth}, d=768, {tokens} tokens, forward and backward: ours {mine:.1f} ms, PennyLane "
+        f"default.qubit {peer:.1f} ms, ratio {median(ratios):.1f} [{spread[0]:.1f}, {spread[2]:.1f}], largest "
+        f"relative difference {error:.1e}"
     )
     return {
+        "ansatz": ansatz,
+        "depth": depth,
         "tokens": tokens,
-        "ours_ms": 1e3 * median(times["ours"]),
-        "pennylane_ms": 1e3 * median(times["pennylane"]),
-        "ratio": ratio,
-        "error": error,
+        "ours_ms": mine,
+        "pennylane_ms": peer,
+        "ratio": median(ratios),
+        "ratio_quartiles": [spread[0], spread[2]],
+        "relative_difference": error,
         "pennylane": version("pennylane"),
     }
 
@@ -175,7 +184,7 @@ def main() -> None:
         "threads": arguments.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "layer": layer(arguments.tokens, max(3, arguments.steps)),
+        "layers": [layer(*circuit, arguments.tokens, 25) for circuit in CIRCUITS],
         "counts": counts(),
         "steps": steps(arguments.tokens, arguments.steps),
     }

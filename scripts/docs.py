@@ -40,6 +40,34 @@ def wikitext2() -> str:
     return "\n".join(lines)
 
 
+def methods(name: str) -> str:
+    """A committed comparison of all methods, and what the twins say of QAA's circuit."""
+    records = find_records(ROOT / "results" / name)
+    lines = [markdown_table(summarise(records))]
+    for verdict in circuit_verdicts(records):
+        lines += [f"* {verdict.label}: {twin.sentence}" for twin in verdict.twins]
+    return "\n".join(lines)
+
+
+def qaa() -> str:
+    """QAA at the true size of GPT-Neo-125M."""
+    body = benchmark("qaa")
+    counts = {row["method"]: row["trainable"] for row in body["counts"]}
+    lines = ["| method | trainable numbers | step over LoRA's | quartiles |", "|:---|---:|---:|---:|"]
+    for row in body["steps"]:
+        low, high = row["ratio_quartiles"]
+        lines.append(f"| {row['method']} | {counts[row['method']]:,} | {row['ratio']:.3f} | [{low:.3f}, {high:.3f}] |")
+    lines.append("")
+    for row in body["layers"]:
+        low, high = row["ratio_quartiles"]
+        lines.append(
+            f"* circuit {row['ansatz']}, depth {row['depth']}, {row['tokens']} tokens of d = 768, forward and backward: "
+            f"PennyLane {row['pennylane']} default.qubit takes {row['ratio']:.1f} [{low:.1f}, {high:.1f}] times as long; "
+            f"largest relative difference {row['relative_difference']:.0e}"
+        )
+    return "\n".join(lines)
+
+
 def benchmark(name: str) -> Any:
     """A committed benchmark result."""
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
@@ -66,7 +94,15 @@ def model() -> str:
     )
 
 
-BLOCKS: dict[str, Callable[[], str]] = {"presets": presets, "wikitext2": wikitext2, "step": step, "model": model}
+BLOCKS: dict[str, Callable[[], str]] = {
+    "presets": presets,
+    "wikitext2": wikitext2,
+    "methods-wikitext2": lambda: methods("methods-wikitext2"),
+    "methods-alpaca": lambda: methods("methods-alpaca"),
+    "qaa": qaa,
+    "step": step,
+    "model": model,
+}
 
 
 def filled(text: str) -> str:

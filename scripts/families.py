@@ -71,15 +71,16 @@ def with_nothing(base: Any, spec: MethodSpec) -> tuple[Any, Any]:
 
 # Who could be at fault where a promise does not hold; the last one for whom it does not hold either is named.
 ORIGINS: dict[str, Start] = {"peft": with_peft, "transformers": with_nothing}
-OURS = ("FFA", "HEADPREFIX", "QAA", "SORA")
 
 
-def origins(spec: MethodSpec) -> list[str]:
-    """Who else is tried: peft only where the adapter is one of its own."""
+def origins(promise: str, spec: MethodSpec) -> list[str]:
+    """Who else is tried: peft where the adapter is one of its own, the bare model where a promise needs no adapter."""
+    from qpeft.card import OURS
     from qpeft.training.methods import peft_config
 
-    kind = peft_config(spec.over or spec).peft_type.value
-    return [name for name in ORIGINS if name != "peft" or kind not in OURS]
+    foreign = peft_config(spec.over or spec).peft_type.value in OURS
+    bare = promise in ("generate", "checkpointing", "bf16")
+    return [name for name in ORIGINS if (bare if name == "transformers" else not foreign)]
 
 
 def batch() -> dict[str, Any]:
@@ -142,7 +143,7 @@ def blame(promise: str, trial: Any, reason: str) -> list[str]:
     import dataclasses
 
     answer = ["qpeft", short(reason)]
-    for name in origins(trial.config):
+    for name in origins(promise, trial.config):
         other = tried(promise, dataclasses.replace(trial, start=ORIGINS[name], folder=trial.folder / name))
         if other is not None:
             answer = [name, short(other)]
@@ -193,8 +194,8 @@ def page(body: dict[str, Any]) -> str:
 
 HEAD = """# Methods and model families
 
-Every method on a tiny random model (two layers, width 32) of every family of which qpeft knows the sites. **yes** means
-that all six promises hold:
+Every method on a tiny random model (two layers, width 32) of every family of which qpeft knows the sites. **yes**
+means that all six promises hold:
 
 {promises}
 
@@ -231,6 +232,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "tests"))
     import torch
     import transformers
+
     from tiny_families import FAMILIES
 
     warnings.simplefilter("ignore")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from qpeft.tuners import SoraConfig as SoraConfig
     from qpeft.tuners import prune as prune
     from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
+    from qpeft.tuners.sora import ProximalGates as ProximalGates
     from qpeft.tuners.sora.callback import SoraCallback as SoraCallback
 
 __version__ = version("qpeft")
@@ -32,6 +33,7 @@ __version__ = version("qpeft")
 _HOMES = {
     "FFAConfig": "qpeft.tuners",
     "HeadPrefixConfig": "qpeft.tuners",
+    "ProximalGates": "qpeft.tuners.sora",
     "QAAConfig": "qpeft.tuners",
     "QAAMonitor": "qpeft.tuners.qaa.monitor",
     "SoraCallback": "qpeft.tuners.sora.callback",

@@ -61,7 +61,7 @@ def card_text(folder: Path, metrics: Mapping[str, float]) -> str:
     Raises:
         ExportError: The folder holds no adapter.
     """
-    config = _read_json(folder / "adapter_config.json")
+    config = _read_json(folder / "adapter_config.json", "peft_type")
     kind, base = str(config["peft_type"]), config.get("base_model_name_or_path") or "BASE_MODEL"
     rows = {
         "method": f"`{kind}`" + (f", preset `{config['preset']}`" if config.get("preset") else ""),
@@ -70,7 +70,7 @@ def card_text(folder: Path, metrics: Mapping[str, float]) -> str:
     }
     generator = folder / "qpa_config.json"
     if generator.exists():
-        qpa = _read_json(generator)
+        qpa = _read_json(generator, "trained")
         rows["trained by"] = f"QPA, preset `{qpa['config']['preset']}`: a circuit and a mapping generated the numbers"
         rows["numbers QPA trained"] = f"{qpa['trained']:,}"
     rows["can be merged into the base model"] = "no" if kind in UNMERGEABLE else "yes"
@@ -109,15 +109,16 @@ def stored_numbers(path: Path) -> int:
     try:
         with path.open("rb") as handle:
             (length,) = struct.unpack("<Q", handle.read(8))
-            header = json.loads(handle.read(length))
+            header = json.loads(handle.read(min(length, path.stat().st_size)))
     except (struct.error, ValueError) as error:
         raise ExportError(f"{path} must be a safetensors file; its header cannot be read: {error}") from error
     return sum(prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, key: str) -> dict[str, Any]:
     try:
         body: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{path} must describe the adapter, as peft writes it: {error}") from error
+        body[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ExportError(f"{path} must describe the adapter and hold {key!r}: {error}") from error
     return body

@@ -10,6 +10,8 @@ from qpeft.quantum.engine.simulate import probabilities as probabilities
 from qpeft.quantum.engine.states import amplitude_embed as amplitude_embed
 from qpeft.quantum.engine.states import basis_bits as basis_bits
 from qpeft.quantum.engine.states import basis_state as basis_state
+from qpeft.quantum.layer import EmbeddedCircuit as EmbeddedCircuit
+from qpeft.quantum.layer import QuantumLayer as QuantumLayer
 from qpeft.quantum.shift import finite_difference_vjp as finite_difference_vjp
 from qpeft.quantum.shift import parameter_shift_vjp as parameter_shift_vjp
 from qpeft.quantum.shift import shift_probabilities as shift_probabilities

@@ -6,3 +6,7 @@ from qpeft.testing.adapters import TOLERANCES as TOLERANCES
 from qpeft.testing.adapters import VANILLA_FAILURES as VANILLA_FAILURES
 from qpeft.testing.adapters import adapter_config as adapter_config
 from qpeft.testing.contract import check_adapter_under_qpa as check_adapter_under_qpa
+from qpeft.testing.trial import Trial as Trial
+from qpeft.testing.tuner import PARTS as PARTS
+from qpeft.testing.tuner import broken as broken
+from qpeft.testing.tuner import check_tuner as check_tuner

@@ -1,4 +1,4 @@
-"""One small config for every adapter type that peft offers, on a Llama-style model of width 32."""
+"""One small config for every adapter type of peft, and each of ours, on a Llama-style model of width 32."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import peft
 
 LINEAR = {"target_modules": ["q_proj", "v_proj"]}
 MLP = {"target_modules": ["up_proj", "down_proj"]}
-# Type of peft -> options that fit a model with hidden size 32, 2 layers, 2 heads.
+# Type -> options that fit a model with hidden size 32, 2 layers, 2 heads.
 ADAPTER_OPTIONS: dict[str, dict[str, Any]] = {
     "LORA": {"r": 4, **LINEAR},
     "ADALORA": {"init_r": 4, "target_r": 2, "total_step": 100, **LINEAR},
@@ -19,10 +19,12 @@ ADAPTER_OPTIONS: dict[str, dict[str, Any]] = {
     "CPT": {"cpt_token_ids": [2, 3, 4, 5], "cpt_mask": [1, 1, 1, 1], "cpt_tokens_type_mask": [1, 2, 3, 4]},
     "DEFT": {"r": 4, **LINEAR},
     "DELORA": {"r": 4, **LINEAR},
+    "FFA": {"reduction": 8},
     "FOURIERFT": {"n_frequency": 50, **LINEAR},
     "FROD": LINEAR,
     "GLORA": {"r": 4, **LINEAR},
     "GRALORA": {"r": 4, "gralora_k": 2, **LINEAR},
+    "HEADPREFIX": {"num_positions": 16},
     "HIRA": {"r": 4, **LINEAR},
     "HRA": {"r": 4, **LINEAR},
     "IA3": {"target_modules": ["v_proj", "down_proj"], "feedforward_modules": ["down_proj"]},
@@ -41,10 +43,12 @@ ADAPTER_OPTIONS: dict[str, dict[str, Any]] = {
     "PSOFT": {"r": 4, **LINEAR},
     "PVERA": {"r": 8, **LINEAR},
     "P_TUNING": {"num_virtual_tokens": 4, "encoder_hidden_size": 16},
+    "QAA": {},
     "RANDLORA": {"r": 4, **LINEAR},
     "ROAD": {"group_size": 8, **LINEAR},
     "SHADOW": {"r": 4, "target_modules": ["layers.0", "layers.1"]},
     "SHIRA": {"r": 4, **LINEAR},
+    "SORA": {"r": 4, **LINEAR},
     "SUPERTUNING": {"sparsity": 0.9, **LINEAR},
     "TINYLORA": {"r": 2, "u": 8, **LINEAR},
     "TRAINABLE_TOKENS": {"token_indices": [3, 4, 5], "target_modules": ["embed_tokens"]},
