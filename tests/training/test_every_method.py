@@ -1,6 +1,7 @@
 """Every method through the runner: train, record, measure again from disk, export and merge or be refused."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,7 @@ def test_qaa_in_the_record(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert (block.n_angles, block.n_circuits, block.source, block.preset) == (5, 4, "circuit", "text")
     assert block.circuit_executions == 4 * record.train_info.train_tokens > 0
     assert record.train_info.num_trainable_params == 4 * (5 * 32 + 5)
+    assert re.fullmatch(r"QAA at step 0: norm of embedded states 1.0000 to 1.0000, z from .*", record.notes[-1])
 
 
 def test_quantum_train_of_a_whole_model(make_spec: MakeSpec, tmp_path: Path) -> None:

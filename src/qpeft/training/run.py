@@ -156,8 +156,9 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
 
 
 def warnings_of(built: Built) -> list[str]:
-    """What QAA's monitor has to say about the run."""
-    return [text for watcher in built.callbacks if isinstance(watcher, QAAMonitor) for text in watcher.warnings]
+    """What QAA's monitor saw last, and what it warns of."""
+    monitors = [watcher for watcher in built.callbacks if isinstance(watcher, QAAMonitor)]
+    return [text for monitor in monitors for text in (monitor.summary(), *monitor.warnings) if text]
 
 
 def save(built: Built, base: Base, folder: Path, optimizer: QPAOptimizer | None) -> int:

@@ -180,6 +180,7 @@ class ResidualModel(BaseTuner):  # type: ignore[misc]
     """The tuner of a method that adds deltas: finds the places, checks them, puts the layers in."""
 
     tuner_layer_cls: type[ResidualLayer]
+    linear_layer_cls: type[ResidualLayer]  # for linear layers; peft's "all-linear" knows it by "Linear" in its name
     target_module_mapping: ClassVar[dict[str, Any]] = {}
 
     def build_delta(self, config: Any, d_in: int, d_out: int) -> nn.Module:
@@ -218,7 +219,8 @@ class ResidualModel(BaseTuner):  # type: ignore[misc]
         current_key: str,
         parameter_name: str | None = None,
     ) -> None:
-        layer = target if isinstance(target, self.tuner_layer_cls) else self.tuner_layer_cls(target)
+        kind = self.tuner_layer_cls if linear_widths(target) is None else self.linear_layer_cls
+        layer = target if isinstance(target, self.tuner_layer_cls) else kind(target)
         widths = self.widths(layer.get_base_layer(), peft_config.insertion, current_key)
         if adapter_name not in layer.deltas:
             layer.add(adapter_name, self.build_delta(peft_config, *widths), peft_config.inference_mode)
@@ -241,8 +243,7 @@ class ResidualModel(BaseTuner):  # type: ignore[misc]
                     f"{key} is a {type(module).__name__}, which maps no hidden states; target attention or "
                     f"feed-forward modules, norms or linear layers"
                 )
-            hidden = hidden_size(self.model)
-            linear = (hidden, hidden)
+            linear = (hidden_size(self.model), hidden_size(self.model))
         return {"after": (linear[1], linear[1]), "parallel": linear, "before": (linear[0], linear[0])}[insertion]
 
     def _replace_module(self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module) -> None:
@@ -277,12 +278,11 @@ def hidden_size(model: Any) -> int:
 
 def remove(model: nn.Module, adapter_name: str, kind: type[ResidualLayer]) -> None:
     """Take one adapter out of every layer; layers left without adapters give way to their base modules."""
-    for parent in list(model.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, kind) and adapter_name in layer.deltas:
-                del layer.deltas[adapter_name]
-                if not layer.deltas:
-                    setattr(parent, name, layer.base_layer)
+    for parent, name, layer in [(m, name, child) for m in model.modules() for name, child in m.named_children()]:
+        if isinstance(layer, kind) and adapter_name in layer.deltas:
+            del layer.deltas[adapter_name]
+            if not layer.deltas:
+                setattr(parent, name, layer.base_layer)
 
 
 def check_insertion(config: Any, allowed: tuple[str, ...] = INSERTIONS) -> None:

@@ -13,11 +13,16 @@ class FFALayer(ResidualLayer):
     container = "ffa_modules"
 
 
+class FFALinear(FFALayer):
+    """Bottlenecks at a linear layer."""
+
+
 class FFAModel(ResidualModel):
     """A base model with bottleneck adapters at its attention and feed-forward modules, or wherever the config says."""
 
     prefix = "ffa_"
     tuner_layer_cls = FFALayer
+    linear_layer_cls = FFALinear
 
     def build_delta(self, config: FFAConfig, d_in: int, d_out: int) -> nn.Module:
         """The bottleneck of one place."""

@@ -18,6 +18,7 @@ class HeadPrefixModel(ResidualModel):
 
     prefix = "headprefix_"
     tuner_layer_cls = HeadPrefixLayer
+    linear_layer_cls = HeadPrefixLayer
 
     def build_delta(self, config: HeadPrefixConfig, d_in: int, d_out: int) -> nn.Module:
         """The table."""

@@ -13,11 +13,16 @@ class QAALayer(ResidualLayer):
     container = "qaa_modules"
 
 
+class QAALinear(QAALayer):
+    """QAA at a linear layer."""
+
+
 class QAAModel(ResidualModel):
     """A base model with QAA at its attention and feed-forward modules, or wherever the config says."""
 
     prefix = "qaa_"
     tuner_layer_cls = QAALayer
+    linear_layer_cls = QAALinear
 
     def build_delta(self, config: QAAConfig, d_in: int, d_out: int) -> nn.Module:
         """The delta of one place."""

@@ -79,6 +79,17 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
         ratio = self.readings[-1].update_ratio if self.readings else None
         self.warnings = failure_signatures([loss for _, loss in self.losses], ratio)
 
+    def summary(self) -> str:
+        """What the last reading showed, in one line; empty before the first."""
+        if not self.readings:
+            return ""
+        last = self.readings[-1]
+        return (
+            f"QAA at step {last.step}: norm of embedded states {last.state_norm[0]:.4f} to {last.state_norm[1]:.4f}, "
+            f"z from {last.z_range[0]:.3f} to {last.z_range[1]:.3f}, update over hidden state {last.update_ratio:.3f}, "
+            f"slope of the loss {self.slope():.5f} nat per step"
+        )
+
     def slope(self) -> float:
         """Slope of the training loss, nats per step."""
         return loss_slope([step for step, _ in self.losses], [loss for _, loss in self.losses])

@@ -17,6 +17,7 @@ class SoraModel(ResidualModel):
 
     prefix = "sora_"
     tuner_layer_cls = SoraLinear
+    linear_layer_cls = SoraLinear
     target_module_mapping = LORA_TARGETS
 
     def build_delta(self, config: SoraConfig, d_in: int, d_out: int) -> nn.Module:
