@@ -48,10 +48,10 @@ def write_card(folder: Path | str, metrics: Mapping[str, float] | None = None) -
     card = folder / "README.md"
     text = card.read_text("utf-8") if card.exists() else ""
     before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2].lstrip("\n")
+    after = rest.partition(END)[2] or "\n"
     block = f"{BEGIN}\n{card_text(folder, metrics or {})}{END}"
     draft = folder / ".README.md.draft"
-    draft.write_text(f"{before.rstrip()}\n\n{block}\n{after}", encoding="utf-8")
+    draft.write_text(f"{before.rstrip()}\n\n{block}{after}", encoding="utf-8")
     draft.replace(card)
 
 
