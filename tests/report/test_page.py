@@ -85,7 +85,7 @@ def test_page_tells_numbers_verdicts_and_commands(page: Path) -> None:
     reader = read(page)
     text = " ".join(" ".join(reader.text).split())
     assert "QPA: better than 1 of 3 twins, worse than 1, no measurable difference from 1." in text
-    assert "no measurable contribution at this power (3 seeds)" in text
+    assert "no measurable contribution at this power (3 seeds; an effect of " in text
     assert "The baseline is LoRA: the method whose numbers the circuit generates." in text
     assert "qpeft compare recipe.yaml" in text
     assert "masked, per token" in text

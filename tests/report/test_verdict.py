@@ -7,7 +7,7 @@ import pytest
 from qpeft.errors import RecordError
 from qpeft.records import MethodSpec, RunRecord
 from qpeft.report import conclusion, differences, find_twins, twin_verdict
-from qpeft.report.verdict import choose_baseline
+from qpeft.report.verdict import Twin, choose_baseline
 
 Make = Callable[..., RunRecord]
 
@@ -63,12 +63,21 @@ def test_twins_are_found_by_options_and_preset(comparison: list[RunRecord], make
     assert find_twins([*comparison, make("shallow", deeper)]) == {"QPA": ["QPA frozen", "QPA none", "QPA table"]}
 
 
+def seen(words: str, twin: Twin) -> str:
+    """The end of a sentence, with the smallest effect worked out from the interval's half width."""
+    low, high = twin.difference.low, twin.difference.high
+    assert low is not None
+    assert high is not None
+    least = (1.96 + 0.84) * (high - low) / 2 / 1.96
+    return f"]: {words} (3 seeds; an effect of {least:.2g} would probably have been seen)"
+
+
 def test_sentences_say_what_the_circuit_was_worth(comparison: list[RunRecord]) -> None:
     frozen, none, table = twin_verdict(comparison, "QPA", find_twins(comparison)["QPA"])
     assert frozen.sentence.startswith("trained circuit vs frozen circuit: difference -0.000")
-    assert frozen.sentence.endswith("]: no measurable contribution at this power (3 seeds)")
-    assert none.sentence.endswith("the trained circuit is better (3 seeds)")
-    assert table.sentence.endswith("the trained circuit is worse (3 seeds)")
+    assert frozen.sentence.endswith(seen("no measurable contribution at this power", frozen))
+    assert none.sentence.endswith(seen("the trained circuit contributes", none))
+    assert table.sentence.endswith(seen("the trained circuit hurts", table))
     assert conclusion("QPA", [frozen, none, table]) == (
         "QPA: better than 1 of 3 twins, worse than 1, no measurable difference from 1."
     )

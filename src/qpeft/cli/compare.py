@@ -28,6 +28,18 @@ def command(
     if plan:
         show_plan(comparison)
         return 0
+    flags = "".join(f" --set '{setting}'" for setting in settings or [])
+    return run_and_conclude(comparison, folder, f"qpeft compare {recipe}{flags}")
+
+
+def run_and_conclude(comparison: "Comparison", folder: Path, typed: str) -> int:
+    """Do the runs, print table and verdicts, write the page; 1 where a run failed.
+
+    Args:
+        comparison: What to run.
+        folder: Of the runs and the page.
+        typed: The command, for the page.
+    """
     from qpeft.cli.conclusion import conclude
     from qpeft.cli.terminal import Bars
     from qpeft.training.compare import run_comparison
@@ -37,10 +49,8 @@ def command(
         outcome = run_comparison(comparison, folder, bars)
     for name, message in outcome.failures.items():
         typer.echo(f"FAILED {name}: {message} (trace: {folder / name / 'error.txt'})", err=True)
-    title, baseline = comparison.title, comparison.baseline
-    flags = "".join(f" --set '{setting}'" for setting in settings or [])
     if any(record.spec.purpose == "final" for record in outcome.records):
-        conclude(outcome.records, folder, title, baseline, [f"qpeft compare {recipe}{flags}"])
+        conclude(outcome.records, folder, comparison.title, comparison.baseline, [typed])
     return 1 if outcome.failures else 0
 
 

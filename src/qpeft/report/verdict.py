@@ -58,6 +58,16 @@ class Difference:
         return f"{self.estimate:+.{digits}f} [{self.low:+.{digits}f}, {self.high:+.{digits}f}]"
 
     @property
+    def smallest_effect(self) -> float:
+        """The true difference in nats per token that 80 % of such comparisons would find, at 5 % error.
+
+        2.80 standard errors, which the interval's width gives: 1.96 for the test's error and 0.84 for its power.
+        """
+        if self.low is None or self.high is None:
+            return math.inf
+        return 2.80 * (self.high - self.low) / (2 * 1.96)
+
+    @property
     def percent(self) -> float | None:
         """The same difference as a change of perplexity in percent."""
         return None if self.estimate is None else 100 * math.expm1(self.estimate)
@@ -238,8 +248,8 @@ def _twin(groups: Groups, quantum_label: str, label: str) -> Twin:
     source = _source(groups[label][0]) or ""
     difference = _difference(groups, quantum_label, label)
     words = {
-        BETTER: "the trained circuit is better",
-        WORSE: "the trained circuit is worse",
+        BETTER: "the trained circuit contributes",
+        WORSE: "the trained circuit hurts",
         NO_DIFFERENCE: "no measurable contribution at this power",
     }
     seeds = f"{difference.seeds} seed{'' if difference.seeds == 1 else 's'}"
@@ -249,7 +259,8 @@ def _twin(groups: Groups, quantum_label: str, label: str) -> Twin:
     if difference.seeds < ENOUGH_SEEDS:
         seeds += ", too few to tell"
     value = f"difference {difference.text.replace(' [', ' nat per token [')}"
-    return Twin(source, difference, f"{head}: {value}: {words[difference.verdict]} ({seeds})")
+    least = f"; an effect of {difference.smallest_effect:.2g} would probably have been seen"
+    return Twin(source, difference, f"{head}: {value}: {words[difference.verdict]} ({seeds}{least})")
 
 
 def _require(groups: Groups, label: str) -> None:
