@@ -1,4 +1,4 @@
-"""Whichever of qpeft and peft is imported first, and whoever imports peft, peft knows our types; in fresh processes."""
+"""Whichever of qpeft and peft is imported first, and whoever imports peft, peft knows our types."""
 
 import copy
 import json
@@ -13,7 +13,6 @@ import peft
 import pytest
 import torch
 from peft import PeftType, get_peft_model
-from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 import qpeft
@@ -34,7 +33,7 @@ assert not [f for f in sys.meta_path if type(f).__module__.startswith("qpeft")],
 
 
 def run(code: str, *arguments: Path, path: Path | None = None) -> None:
-    """Run code in a new process; it must end without an error and without a word on stderr from qpeft."""
+    """Run code in a new process; it must end without an error."""
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     if path is not None:
         environment["PYTHONPATH"] = str(path)
@@ -195,7 +194,6 @@ def test_our_types_behave_as_those_of_peft(name: str) -> None:
     assert (member, member.value, member.name, repr(member)) == (name, name, name, f"<PeftType.{name}: '{name}'>")
     assert pickle.loads(pickle.dumps(member)) is copy.deepcopy(member) is member
     assert json.loads(json.dumps({"type": member})) == {"type": name}
-    assert list(PeftType)[0].name == "PROMPT_TUNING"
     assert hash(member) == hash(name)
     assert member != PeftType.LORA
 
@@ -203,11 +201,11 @@ def test_our_types_behave_as_those_of_peft(name: str) -> None:
 def test_every_public_name_is_there() -> None:
     for name in qpeft.__all__:
         assert getattr(qpeft, name) is not None
-    with pytest.raises(AttributeError, match="qpeft has no 'QAAConfg'; public names: .*QAAConfig"):
+    with pytest.raises(AttributeError, match=r"qpeft has no 'QAAConfg'; public names: .*QAAConfig"):
         getattr(qpeft, "QAAConfg")  # noqa: B009
     assert qpeft.QAAConfig is peft.PEFT_TYPE_TO_CONFIG_MAPPING[PeftType("QAA")]
 
 
-def test_unknown_types_are_still_refused(ids: Tensor) -> None:
+def test_unknown_types_are_still_refused() -> None:
     with pytest.raises(KeyError, match="NO_SUCH"):
         peft.get_peft_config({"peft_type": "NO_SUCH"})

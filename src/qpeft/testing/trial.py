@@ -14,10 +14,11 @@ from torch.optim import Optimizer
 
 from qpeft.testing.contract import logits
 
-STEPS = 8
+# Small enough that the loss falls on any tiny random model, large enough that eight steps show.
+STEPS, LEARNING_RATE = 8, 1e-2
 
 
-def adamw(model: Any, lr: float = 3e-2) -> Optimizer:
+def adamw(model: Any, lr: float = LEARNING_RATE) -> Optimizer:
     """AdamW over what requires gradients."""
     return torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=lr)
 

@@ -13,7 +13,7 @@ from qpeft.card import write_card
 from qpeft.errors import ConfigError, ModelError, require_choice
 from qpeft.tuners._nesting import require_apart
 from qpeft.tuners._peft import BaseTuner, BaseTunerLayer, PeftConfig, peft_type
-from qpeft.tuners._sites import PLACEMENTS, site_pattern
+from qpeft.tuners._sites import site_pattern
 
 INSERTIONS = ("after", "parallel", "before")
 
@@ -135,6 +135,11 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 x = added(x, delta(x))
                 args, kwargs = ((x, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": x})
         out = self.base_layer(*args, **kwargs)
+        if isinstance(out, tuple) and linear_widths(self.get_base_layer()) is not None:
+            raise ModelError(
+                f"{type(self.get_base_layer()).__name__} is a linear layer that returns more than its result (it "
+                f"chooses experts, say), so that an update of the result has no effect; name it in exclude_modules"
+            )
         y = out[0] if isinstance(out, tuple) else out
         for delta in active:
             if delta.insertion != "before":
@@ -283,16 +288,6 @@ def remove(model: nn.Module, adapter_name: str, kind: type[ResidualLayer]) -> No
             del layer.deltas[adapter_name]
             if not layer.deltas:
                 setattr(parent, name, layer.base_layer)
-
-
-def check_insertion(config: Any, allowed: tuple[str, ...] = INSERTIONS) -> None:
-    """Check the two fields that say where a delta goes.
-
-    Raises:
-        ConfigError: One of them is not a known word.
-    """
-    require_choice(f"{config.METHOD}.insertion", config.insertion, allowed)
-    require_choice(f"{config.METHOD}.placement", config.placement, PLACEMENTS)
 
 
 def exact(x: Tensor) -> Any:

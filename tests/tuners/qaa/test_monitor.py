@@ -9,6 +9,7 @@ from peft import get_peft_model
 from torch import Tensor
 from transformers import Trainer, TrainingArguments
 
+from qpeft.errors import ConfigError
 from qpeft.tuners import QAAConfig, QAADelta
 from qpeft.tuners.qaa.monitor import QAAMonitor
 from tiny_models import tiny_llama
@@ -62,6 +63,17 @@ def test_losses_and_their_slope(watched: tuple[QAAMonitor, Any]) -> None:
     assert monitor.losses[-1][1] < monitor.losses[0][1]
     assert monitor.slope() < 0
     assert monitor.warnings == []
+
+
+def test_summary_is_the_last_reading(watched: tuple[QAAMonitor, Any]) -> None:
+    monitor, _ = watched
+    last = monitor.readings[-1]
+    assert monitor.summary() == (
+        f"QAA at step 6: norm of embedded states 1.0000 to 1.0000, z from {last.z_range[0]:.3f} to "
+        f"{last.z_range[1]:.3f}, update over hidden state {last.update_ratio:.3f}, slope of the loss "
+        f"{monitor.slope():.5f} nat per step"
+    )
+    assert QAAMonitor().summary() == ""
 
 
 def test_no_hook_stays(watched: tuple[QAAMonitor, Any]) -> None:
@@ -124,3 +136,19 @@ def test_a_model_without_qaa_is_watched_in_vain(ids: Tensor, tmp_path: Path) -> 
     train(monitor, tmp_path, ids, LoraConfig(target_modules=["q_proj"]), max_steps=2)
     assert monitor.readings == []
     assert len(monitor.losses) == 2
+
+
+def test_a_training_that_broke_off_leaves_no_hook_behind_the_next(ids: Tensor) -> None:
+    model, monitor = get_peft_model(tiny_llama(), QAAConfig()), QAAMonitor(every=1)
+    state = type("State", (), {"global_step": 0})
+    monitor.on_train_begin(None, state, None, model=model)
+    monitor.on_train_begin(None, state, None, model=model)
+    assert hooks(model) == 4
+    monitor.on_train_end(None, state, None, model=model)
+    assert hooks(model) == 0
+
+
+@pytest.mark.parametrize("every", [0, -1, 2.5, True])
+def test_steps_between_readings_are_checked(every: Any) -> None:
+    with pytest.raises(ConfigError, match=f"every must be a whole number of at least 1, .*; got {every}"):
+        QAAMonitor(every=every)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qpeft.errors import ConfigError, require_choice
-from qpeft.tuners._residual import ResidualConfig, check_fields, check_insertion
+from qpeft.errors import ConfigError
+from qpeft.tuners._residual import INSERTIONS, ResidualConfig, check_fields
+from qpeft.tuners._sites import PLACEMENTS
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu": functional.gelu,
@@ -82,9 +83,7 @@ class FFAConfig(ResidualConfig):
     def __post_init__(self) -> None:
         """Check every field at the door."""
         super().__post_init__()
-        check_insertion(self)
-        require_choice("ffa.activation", self.activation, ACTIVATIONS)
-        check_fields(self, CHECKS)
+        check_fields(self, CHECKS, {"placement": PLACEMENTS, "insertion": INSERTIONS, "activation": ACTIVATIONS})
         if self.target_modules is None and (self.placement, self.insertion) == ("head", "parallel"):
             raise ConfigError(
                 "ffa.insertion must be 'after' or 'before' where ffa.placement is 'head'; got 'parallel', which would "

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
+from qpeft.errors import ConfigError
 from qpeft.quantum.engine.states import amplitude_embed
 from qpeft.tuners.qaa.layer import QAADelta
 from qpeft.tuners.qaa.signatures import failure_signatures, loss_slope
@@ -37,9 +38,14 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
 
     Args:
         every: Optimizer steps between readings; a reading costs one more pass through the circuits.
+
+    Raises:
+        ConfigError: ``every`` is no whole number of at least 1.
     """
 
     def __init__(self, every: int = 10) -> None:
+        if type(every) is not int or every < 1:
+            raise ConfigError(f"every must be a whole number of at least 1, steps between readings; got {every!r}")
         self.every = every
         self.readings: list[Reading] = []
         self.losses: list[tuple[int, float]] = []
@@ -49,7 +55,8 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
         self._handles: list[Any] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Hook every QAA module of the model."""
+        """Hook every QAA module of the model; hooks of a training that broke off go first."""
+        self._unhook()
         modules = [module for module in kwargs["model"].modules() if isinstance(module, QAADelta)]
         self._handles = [module.register_forward_hook(self._look) for module in modules]
 
@@ -73,9 +80,7 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Take the hooks out and say what is wrong, if anything is."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._unhook()
         ratio = self.readings[-1].update_ratio if self.readings else None
         self.warnings = failure_signatures([loss for _, loss in self.losses], ratio)
 
@@ -86,13 +91,18 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
         last = self.readings[-1]
         return (
             f"QAA at step {last.step}: norm of embedded states {last.state_norm[0]:.4f} to {last.state_norm[1]:.4f}, "
-            f"z from {last.z_range[0]:.3f} to {last.z_range[1]:.3f}, update over hidden state {last.update_ratio:.3f}, "
-            f"slope of the loss {self.slope():.5f} nat per step"
+            f"z from {last.z_range[0]:.3f} to {last.z_range[1]:.3f}, update over hidden state "
+            f"{last.update_ratio:.3f}, slope of the loss {self.slope():.5f} nat per step"
         )
 
     def slope(self) -> float:
         """Slope of the training loss, nats per step."""
         return loss_slope([step for step, _ in self.losses], [loss for _, loss in self.losses])
+
+    def _unhook(self) -> None:
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
 
     @torch.no_grad()
     def _look(self, module: nn.Module, args: tuple[Any, ...], update: Tensor) -> None:
