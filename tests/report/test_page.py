@@ -86,6 +86,9 @@ def test_page_tells_numbers_verdicts_and_commands(page: Path) -> None:
     text = " ".join(" ".join(reader.text).split())
     assert "QPA: better than 1 of 3 twins, worse than 1, no measurable difference from 1." in text
     assert "no measurable contribution at this power (3 seeds; an effect of " in text
+    assert "p_Holm is below 0.05: the p-value of the interval's own t test, adjusted by Holm" in text
+    assert re.search(r"\], p_Holm = [01]\.?\d*: no measurable contribution", text)
+    assert "Difference from baseline, nats per token p_Holm Verdict" in text
     assert "The baseline is LoRA: the method whose numbers the circuit generates." in text
     assert "qpeft compare recipe.yaml" in text
     assert "masked, per token" in text
@@ -112,7 +115,9 @@ def test_one_run_without_anything_still_makes_a_page(make: Make, tmp_path: Path)
 
 def test_a_verdict_from_few_seeds_says_so(make: Make, tmp_path: Path) -> None:
     runs = [make("a"), make("b", level=2.7)]
-    assert "worse (1 of 3 seeds)" in read(write_page(runs, tmp_path / "x.html", "Few", baseline="a")).text
+    assert (
+        "worse (1 of 3 seeds, the text alone)" in read(write_page(runs, tmp_path / "x.html", "Few", baseline="a")).text
+    )
 
 
 def test_page_needs_final_runs_and_a_known_baseline(make: Make, tmp_path: Path) -> None:

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from qpeft.errors import RecordError
-from qpeft.records import MethodSpec, RunRecord
+from qpeft.metrics.intervals import holm, smallest_effect
+from qpeft.records import Blocks, MethodSpec, RunRecord
 from qpeft.report import conclusion, differences, find_twins, twin_verdict
 from qpeft.report.verdict import Twin, choose_baseline
 
 Make = Callable[..., RunRecord]
+
+# Simulated comparisons of one circuit with its twins; 1500 gave the rates of `twin_verdict`'s docstring.
+TRIALS, TWINS, SEEDS, BLOCKS = 300, 5, 3, 200
+# Standard deviations over seeds, blocks and both, nats per token: results/wikitext2, circuit minus twin.
+SEED_SD, BLOCK_SD, OWN_SD = 6e-3, 3e-3, 2.2e-2
 
 
 def test_three_verdicts(comparison: list[RunRecord]) -> None:
@@ -64,12 +71,10 @@ def test_twins_are_found_by_options_and_preset(comparison: list[RunRecord], make
 
 
 def seen(words: str, twin: Twin) -> str:
-    """The end of a sentence, with the smallest effect worked out from the interval's half width."""
-    low, high = twin.difference.low, twin.difference.high
-    assert low is not None
-    assert high is not None
-    least = (1.96 + 0.84) * (high - low) / 2 / 1.96
-    return f"]: {words} (3 seeds; an effect of {least:.2g} would probably have been seen)"
+    """The end of a sentence, with the smallest effect worked out from the t test."""
+    found = twin.difference
+    least = smallest_effect(found.parts, 0.05 / 3)
+    return f", {found.p_text}: {words} (3 seeds; an effect of {least:.2g} would probably have been seen)"
 
 
 def test_sentences_say_what_the_circuit_was_worth(comparison: list[RunRecord]) -> None:
@@ -81,6 +86,84 @@ def test_sentences_say_what_the_circuit_was_worth(comparison: list[RunRecord]) -
     assert conclusion("QPA", [frozen, none, table]) == (
         "QPA: better than 1 of 3 twins, worse than 1, no measurable difference from 1."
     )
+
+
+def test_the_verdict_follows_holms_p_value_over_the_family(comparison: list[RunRecord]) -> None:
+    found = differences(comparison, "QPA")
+    p_values = [d.p_value for d in found if d.p_value is not None]
+    assert len(p_values) == len(found) == 5
+    assert [d.p_holm for d in found] == pytest.approx(holm(p_values))
+    assert all(d.family == 5 for d in found)
+    assert [d.verdict != "no measurable difference" for d in found] == [(d.p_holm or 0) < 0.05 for d in found]
+    alone = differences([run for run in comparison if run.spec.label in ("QPA", "LoRA")], "QPA")[0]
+    assert alone.p_holm == alone.p_value
+    assert alone.smallest_effect < found[1].smallest_effect
+
+
+def test_what_cannot_be_compared_does_not_count_in_the_family(comparison: list[RunRecord], make: Make) -> None:
+    runs = [run for run in comparison if run.spec.label in ("QPA", "LoRA")] + [make("bare", blocks=[])]
+    lora, bare = differences(runs, "QPA")
+    assert (lora.family, lora.p_holm) == (1, lora.p_value)
+    assert (bare.p_holm, bare.p_text, bare.smallest_effect) == (None, "", float("inf"))
+
+
+def true_least(twins: int) -> float:
+    """`smallest_effect` at the true variances."""
+    seed = (SEED_SD**2 + OWN_SD**2 / BLOCKS) / SEEDS
+    text = BLOCK_SD**2 / BLOCKS
+    return smallest_effect([(seed, SEEDS - 1), (text, BLOCKS - 1)], 0.05 / twins)
+
+
+def simulated_verdicts(make: Make, effects: list[float], trials: int) -> list[list[str]]:
+    """What `twin_verdict` says of a circuit that is better than each twin by an effect; one list a trial.
+
+    The circuit's own luck is in all its differences. Runs are made once; each trial gives them other block sums.
+    """
+    over = MethodSpec(name="peft", options={"peft_type": "LORA", "r": 4})
+    sources = ["circuit", "frozen", "none", "mlp", "linear", "quadratic"]
+    runs = [
+        make(source, MethodSpec(name="qpa", options={"source": source, "depth": 8, "n_mlp": 64}, over=over), seed=seed)
+        for source in sources
+        for seed in range(SEEDS)
+    ]
+    random = np.random.default_rng(0)
+    tokens = random.integers(40, 1800, BLOCKS)
+    counts = tokens.tolist()
+    out = []
+    for _ in range(trials):
+        shape = (len(sources), SEEDS, BLOCKS)
+        own = SEED_SD * random.normal(size=(*shape[:2], 1)) + BLOCK_SD * random.normal(size=(shape[0], 1, BLOCKS))
+        own = (own + OWN_SD * random.normal(size=shape)) / 2**0.5
+        text = 2.5 + 0.4 * random.normal(size=BLOCKS)
+        nll = (text + own + np.array([0.0, *effects])[:, None, None]) * tokens
+        blocks = [
+            Blocks.model_construct(split="test", nll=row, tokens=counts) for row in nll.reshape(-1, BLOCKS).tolist()
+        ]
+        made = [run.model_copy(update={"blocks": [block]}) for run, block in zip(runs, blocks, strict=True)]
+        out.append([twin.difference.verdict for twin in twin_verdict(made, "circuit", sources[1:])])
+    return out
+
+
+def test_twins_that_are_truly_equal_rarely_get_a_false_verdict(make: Make) -> None:
+    verdicts = simulated_verdicts(make, [0.0] * TWINS, TRIALS)
+    false = sum(set(family) != {"no measurable difference"} for family in verdicts)
+    print(f"families of {TWINS} with a false verdict: {false / TRIALS:.3f}")
+    # 5 % and three standard errors.
+    assert false / TRIALS < 0.05 + 3 * (0.05 * 0.95 / TRIALS) ** 0.5
+
+
+def test_twins_that_truly_differ_are_found_as_often_as_the_smallest_effect_says(make: Make) -> None:
+    least = true_least(TWINS)
+    verdicts = simulated_verdicts(make, [least, -least, 0.0, 0.0, 0.0], TRIALS)
+    helps, hurts, *equal = zip(*verdicts, strict=True)
+    shares = helps.count("better") / TRIALS, hurts.count("worse") / TRIALS
+    false = sum(set(family) != {"no measurable difference"} for family in zip(*equal, strict=True))
+    print(f"effect {least:.4f}: found {shares[0]:.3f}, {shares[1]:.3f}; false {false / TRIALS:.3f}")
+    # Three standard errors are 7 %; Holm's later steps find a little more than its first.
+    assert all(0.73 < share < 0.92 for share in shares)
+    assert "worse" not in helps
+    assert "better" not in hurts
+    assert false / TRIALS < 0.05 + 3 * (0.05 * 0.95 / TRIALS) ** 0.5
 
 
 def test_a_twin_that_cannot_be_compared_says_why(comparison: list[RunRecord], make: Make) -> None:

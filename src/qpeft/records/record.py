@@ -17,7 +17,7 @@ class Metric(Strict):
 
 
 class Blocks(Strict):
-    """Sums over blocks of consecutive evaluation rows, so that intervals can resample the text."""
+    """Sums over blocks of consecutive evaluation rows, so that intervals can weigh the text."""
 
     split: Literal["valid", "test"]
     nll: list[float] = Field(description="summed negative log-likelihood of each block, nats")

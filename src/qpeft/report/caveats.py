@@ -32,8 +32,8 @@ def caveats(records: Iterable[RunRecord], rows: Sequence[Row]) -> list[str]:
 def _few_seeds(rows: Sequence[Row]) -> str:
     few = [row.label for row in rows if row.perplexity is not None and len(row.seeds) < ENOUGH_SEEDS and row.trainable]
     return (
-        f"Fewer than {ENOUGH_SEEDS} seeds: {', '.join(few)}. Their intervals say little or nothing about "
-        "how the result changes from seed to seed."
+        f"Fewer than {ENOUGH_SEEDS} seeds: {', '.join(few)}. An interval from one seed describes "
+        "the text alone, one from two seeds is very wide."
         if few
         else ""
     )

@@ -97,7 +97,6 @@ def _context(
         "caveats": caveats(records, rows),
         "baseline": chosen,
         "comparison": tables.comparison(rows, compared, chosen[0] if chosen else None),
-        "n_differences": len(compared) + sum(len(verdict.twins) for verdict in verdicts),
         "verdicts": verdicts,
         "figures": _figures(records, rows, verdicts),
         "sizes": tables.sizes(rows),
@@ -154,7 +153,8 @@ def _figures(records: list[RunRecord], rows: list[Row], verdicts: Sequence[Circu
         "twins": (
             figures.difference_bars([(name, twin.difference) for name, twin in against], style),
             "Trained circuit minus each twin, nats per token, with 95 % intervals. Left of zero the trained "
-            "circuit is better; an interval across zero shows no measurable difference.",
+            "circuit is better; an interval across zero shows no measurable difference. The intervals are of one "
+            "comparison each; the verdicts also count how many there are.",
         ),
         "perplexity": (
             figures.perplexity_bars(rows, style),

@@ -117,7 +117,7 @@ def _row(label: str, runs: Sequence[RunRecord], tuning_runs: int) -> Row:
 
 
 def _interval(runs: Sequence[RunRecord]) -> tuple[float, float] | tuple[None, None]:
-    """The 95 % interval over seeds and blocks; none where there is nothing to resample."""
+    """The 95 % interval over seeds and blocks; none where one number is all there is."""
     arrays = block_arrays(runs)
     if arrays is None or arrays[0].size < 2:
         return None, None

@@ -69,7 +69,7 @@ def comparison(rows: Sequence[Row], compared: Iterable[Difference], baseline: st
         for row in rows
     ]
     if baseline is not None:
-        columns[3:3] = ["Difference from baseline, nats per token", "Verdict"]
+        columns[3:3] = ["Difference from baseline, nats per token", "p_Holm", "Verdict"]
         for cells, row in zip(out, rows, strict=True):
             cells[3:3] = _compared(row.label, by_label, baseline, max(narrowest, default=3))
     return Table("Test perplexity, lowest first; lower is better", tuple(columns), out)
@@ -77,14 +77,19 @@ def comparison(rows: Sequence[Row], compared: Iterable[Difference], baseline: st
 
 def _compared(label: str, by_label: Mapping[str, Difference], baseline: str, digits: int) -> list[str]:
     if label == baseline:
-        return [MISSING, "the baseline"]
+        return [MISSING, MISSING, "the baseline"]
     difference = by_label.get(label)
     if difference is None:
-        return [MISSING, MISSING]
+        return [MISSING, MISSING, MISSING]
     if difference.reason:
-        return [MISSING, f"{difference.verdict}: {difference.reason}"]
-    few = f" ({difference.seeds} of {ENOUGH_SEEDS} seeds)" if difference.seeds < ENOUGH_SEEDS else ""
-    return [difference.shown(digits), difference.verdict + few]
+        return [MISSING, MISSING, f"{difference.verdict}: {difference.reason}"]
+    alone = ", the text alone" * (difference.seeds == 1)
+    few = f" ({difference.seeds} of {ENOUGH_SEEDS} seeds{alone})" if difference.seeds < ENOUGH_SEEDS else ""
+    return [
+        difference.shown(digits),
+        difference.p_text.removeprefix("p_Holm ").removeprefix("= "),
+        difference.verdict + few,
+    ]
 
 
 def sizes(rows: Iterable[Row]) -> Table:
