@@ -1,4 +1,4 @@
-"""QAA at the true size of GPT-Neo-125M (random weights): counts, one optimizer step against LoRA's, its layer against PennyLane.
+"""QAA at the true size of GPT-Neo-125M (random weights): counts, its step against LoRA, its circuit against PennyLane.
 
     python benchmarks/qaa.py --steps 7 --out benchmarks/results/qaa.json
 

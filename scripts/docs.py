@@ -61,9 +61,10 @@ def qaa() -> str:
     for row in body["layers"]:
         low, high = row["ratio_quartiles"]
         lines.append(
-            f"* circuit {row['ansatz']}, depth {row['depth']}, {row['tokens']} tokens of d = 768, forward and backward: "
-            f"PennyLane {row['pennylane']} default.qubit takes {row['ratio']:.1f} [{low:.1f}, {high:.1f}] times as long; "
-            f"largest relative difference {row['relative_difference']:.0e}"
+            f"* circuit {row['ansatz']}, depth {row['depth']}, {row['tokens']} tokens of d = 768, forward and "
+            f"backward: "
+            f"PennyLane {row['pennylane']} default.qubit takes {row['ratio']:.1f} [{low:.1f}, {high:.1f}] times as "
+            f"long; largest relative difference {row['relative_difference']:.0e}"
         )
     return "\n".join(lines)
 
