@@ -1,6 +1,7 @@
 """Try every method on a tiny random model of every family, and write the table of what holds.
 
 python scripts/families.py            # minutes: writes results/families.json and docs/families.md
+python scripts/families.py --page     # only writes the page from the record
 python scripts/families.py --check    # only compares the page with the record
 """
 
@@ -11,7 +12,6 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ from qpeft.records import MethodSpec, TrainSpec, write_atomically
 
 ROOT = Path(__file__).parents[1]
 RECORD, PAGE = ROOT / "results" / "families.json", ROOT / "docs" / "families.md"
-LINEAR = {"r": 4, "target_modules": "all-linear"}
+# The batch holds no images.
+LINEAR = {"r": 4, "target_modules": "all-linear", "exclude_modules": r".*vision_tower.*"}
 LORA = MethodSpec(name="lora", options=LINEAR)
 # What users write in a recipe; sizes fit models of width 32.
 METHODS: dict[str, MethodSpec] = {
@@ -41,15 +42,30 @@ PROMISES: dict[str, tuple[str, str]] = {
     "checkpointing": ("checkpointing", "gradient checkpointing, reentrant or not, leaves every gradient as it is"),
     "bf16": ("bfloat16", "on a bfloat16 base and under bfloat16 autocast: the same start, and the loss falls"),
 }
+HEAD = """# Methods and model families
+
+Every method on a tiny random model (two layers, width 32) of every family of which qpeft knows the sites. **yes**
+means that all six promises hold:
+
+{promises}
+
+Otherwise the cell names the promises that do not hold, with the reason below; **refused** and **no** mean that all
+six fail for one reason, as a clear refusal of qpeft or otherwise. A reason that begins with *peft* or *transformers*
+is the same without qpeft: with the adapter in peft alone, or with the base model alone. Of {count:,} answers
+{held:,} are yes, {broken:,} are not, {ours:,} of them by qpeft itself. `python scripts/families.py` writes this page;
+`qpeft.testing.check_tuner` tries more promises on a method of your own.
+
+"""
 Start = Callable[[Any, Any], tuple[Any, Any]]
 
 
 def with_qpeft(base: Any, spec: MethodSpec) -> tuple[Any, Any]:
     """Model and optimizer as a run of qpeft builds them."""
+    from qpeft.testing.trial import LEARNING_RATE
     from qpeft.training.methods import build_method
 
     built = build_method(base, spec, seed=0)
-    kind, options = built.optimizer(TrainSpec(learning_rate=3e-2))
+    kind, options = built.optimizer(TrainSpec(learning_rate=LEARNING_RATE))
     parameters = {"params": [parameter for _, parameter in built.named_trainable()]}
     return built.model, kind(**{**parameters, **options})
 
@@ -66,10 +82,10 @@ def with_nothing(base: Any, spec: MethodSpec) -> tuple[Any, Any]:
     """The base model itself, trained as a whole."""
     from qpeft.testing.trial import adamw
 
-    return base, adamw(base, lr=1e-3)
+    return base, adamw(base)
 
 
-# Who could be at fault where a promise does not hold; the last one for whom it does not hold either is named.
+# Who could be at fault where a promise does not hold; the last one who breaks it for the same reason is named.
 ORIGINS: dict[str, Start] = {"peft": with_peft, "transformers": with_nothing}
 
 
@@ -145,7 +161,8 @@ def blame(promise: str, trial: Any, reason: str) -> list[str]:
     answer = ["qpeft", short(reason)]
     for name in origins(promise, trial.config):
         other = tried(promise, dataclasses.replace(trial, start=ORIGINS[name], folder=trial.folder / name))
-        if other is not None:
+        # qpeft hands on peft's errors with what was tried in front.
+        if other is not None and short(other).removeprefix("ValueError: ") in answer[1]:
             answer = [name, short(other)]
     return answer
 
@@ -169,7 +186,7 @@ def record(cells: dict[str, Any]) -> dict[str, Any]:
 
 def page(body: dict[str, Any]) -> str:
     """The page of a record: one row a family, one column a method, footnotes with the reasons."""
-    methods, notes = list(body["methods"]), []
+    methods, notes = list(body["methods"]), list[str]()
     lines = [f"| model type | {' | '.join(methods)} |", "|:---|" + ":---|" * len(methods)]
     for family, row in sorted(body["cells"].items()):
         lines.append(f"| {family} | {' | '.join(cell(row[method], notes) for method in methods)} |")
@@ -192,21 +209,6 @@ def page(body: dict[str, Any]) -> str:
     )
 
 
-HEAD = """# Methods and model families
-
-Every method on a tiny random model (two layers, width 32) of every family of which qpeft knows the sites. **yes**
-means that all six promises hold:
-
-{promises}
-
-Otherwise the cell names the promises that do not hold, with the reason below. A reason that begins with *peft* or
-*transformers* was found without qpeft too: by the same adapter in peft alone, or by the base model alone. Of
-{count:,} answers {held:,} are yes, {broken:,} are not, {ours:,} of them by qpeft itself.
-`python scripts/families.py` writes this page; `qpeft.testing.check_tuner` tries more promises on a method of your own.
-
-"""
-
-
 def cell(promises: dict[str, list[str] | None], notes: list[str]) -> str:
     """One cell; reasons not seen before are added to the notes."""
     parts = []
@@ -217,31 +219,38 @@ def cell(promises: dict[str, list[str] | None], notes: list[str]) -> str:
             notes += [] if note in notes else [note]
             parts.append(f"{promise}[^{notes.index(note) + 1}]")
     if len(parts) == len(promises) and len({part.partition("[")[2] for part in parts}) == 1:
-        return f"no[{parts[0].partition('[')[2]}"
+        return f"{'refused' if origin == 'qpeft' else 'no'}[{parts[0].partition('[')[2]}"
     return f"not {', '.join(parts)}" if parts else "yes"
 
 
 def main() -> None:
-    """Run and write, or compare."""
+    """Run and write, write, or compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", action="store_true", help="run nothing, write the page from the record")
     parser.add_argument("--check", action="store_true", help="exit 1 if the page is not what the record says")
-    if parser.parse_args().check:
-        if PAGE.read_text("utf-8") != page(json.loads(RECORD.read_text("utf-8"))):
-            sys.exit(f"{PAGE.name} is not what {RECORD.name} says; run python scripts/families.py")
-        return
-    sys.path.insert(0, str(ROOT / "tests"))
+    options = parser.parse_args()
+    if not (options.page or options.check):
+        write_atomically(RECORD, json.dumps(record(run(families(), list(METHODS))), indent=1) + "\n")
+    text = page(json.loads(RECORD.read_text("utf-8")))
+    if not options.check:
+        write_atomically(PAGE, text)
+    elif PAGE.read_text("utf-8") != text:
+        sys.exit(f"{PAGE.name} is not what {RECORD.name} says; run python scripts/families.py --page")
+
+
+def families() -> dict[str, Callable[[], Any]]:
+    """The makers of the tests' tiny models; libraries are told to be quiet, and to use one thread."""
     import torch
     import transformers
 
+    sys.path.insert(0, str(ROOT / "tests"))
     from tiny_families import FAMILIES
 
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(1)
-    body = record(run({name: partial(make) for name, make in FAMILIES.items()}, list(METHODS)))
-    write_atomically(RECORD, json.dumps(body, indent=1) + "\n")
-    write_atomically(PAGE, page(body))
+    return dict(FAMILIES)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The contract of a tuner: ours pass it, peft's own LoRA passes it, planted faults do not."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from qpeft.testing.handling import check_loaded, save
 from qpeft.tuners import FFAConfig, HeadPrefixConfig, QAAConfig, SoraConfig
 from qpeft.tuners._residual import ResidualLayer, ResidualModel
 from qpeft.tuners.ffa.layer import FFADelta
-from qpeft.tuners.ffa.model import FFAModel
+from qpeft.tuners.ffa.model import FFALayer, FFAModel
 from qpeft.tuners.qaa.layer import QAADelta
 from qpeft.tuners.sora.layer import SoraLinear
 from tiny_families import FAMILIES
@@ -64,13 +65,14 @@ def test_the_whole_contract_as_an_author_calls_it(ids: Tensor, tmp_path: Path) -
     check_tuner(tiny_llama, CONFIGS["qaa"](), {"input_ids": ids}, tmp_path)
 
 
-def test_all_broken_promises_are_told(ids: Tensor, tmp_path: Path) -> None:
+def test_all_broken_promises_are_told(ids: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A prompt method is no tuner in this sense."""
+    monkeypatch.delitem(PARTS, "saving")
     config = peft.PrefixTuningConfig(num_virtual_tokens=4, **TASK)
     with pytest.raises(AssertionError) as caught:
         check_tuner(tiny_llama, config, {"input_ids": ids}, tmp_path)
     told = [line.split(": ")[0] for line in str(caught.value).splitlines()]
-    assert {"identity", "saving", "checkpointing", "merging"} <= set(told)
+    assert {"identity", "transformers calls", "checkpointing", "merging"} <= set(told)
     assert "training" not in told
     assert "generation" not in told
 
@@ -186,6 +188,12 @@ FAULTS: list[tuple[str, Callable[[pytest.MonkeyPatch], None], Callable[[], Any],
         "all-linear is not every linear layer but the head",
     ),
     (
+        "target_modules",
+        plant(FFAModel, "linear_layer_cls", FFALayer),
+        CONFIGS["ffa"],
+        "a second adapter fails where the first did not",
+    ),
+    (
         "transformers calls",
         plant(QAADelta, "register_buffer", forgotten_buffer),
         FROZEN,
@@ -237,3 +245,20 @@ def test_a_base_model_that_differs_at_each_call_is_found(batch: dict[str, Tensor
     calls = iter(range(100))
     trial = Trial(lambda: tiny_llama(rms_norm_eps=1e-6 * (1 + next(calls))), CONFIGS["ffa"](), batch, tmp_path)
     assert broken(PARTS["identity"], trial) == "make_model must build the same model at each call"
+
+
+def test_rounding_is_told_from_wrong_gradients(batch: dict[str, Tensor], tmp_path: Path) -> None:
+    """GPT-J adds three gradients in another order when it computes a block again, with and without an adapter."""
+    reason = broken(PARTS["checkpointing"], Trial(FAMILIES["gptj"], CONFIGS["lora"](), batch, tmp_path))
+    assert reason is not None
+    assert "changes gradients by rounding" in reason
+
+
+def test_a_linear_layer_that_chooses_experts_is_refused(batch: dict[str, Tensor], tmp_path: Path) -> None:
+    """Its result goes nowhere, so an update of it would train nothing."""
+    config = SoraConfig(target_modules="all-linear", **TASK)
+    reason = broken(PARTS["identity"], Trial(FAMILIES["phimoe"], config, batch, tmp_path))
+    assert reason is not None
+    assert re.fullmatch("ModelError: PhimoeTopKRouter is a linear layer .* name it in exclude_modules", reason)
+    config = SoraConfig(target_modules="all-linear", exclude_modules=r".*\.router", **TASK)
+    assert broken(PARTS["training"], Trial(FAMILIES["phimoe"], config, batch, tmp_path)) is None
