@@ -90,6 +90,57 @@ def test_long_rows_equal_one_token_at_a_time(model: Any, stride: int | None, pad
         assert found.row_tokens[place] == len(row.ids) - 1
 
 
+@pytest.mark.parametrize("padded", [True, False])
+def test_token_accuracy_counts_the_largest_logits(model: Any, padded: bool) -> None:
+    rows = [*rows_of([5, 9, 12, 3, 7], prompt=4), *rows_of([30, 13], prompt=3)]
+    # Rows that the model partly writes itself, so that there is something to guess right.
+    with torch.no_grad():
+        for row in rows:
+            for at in range(2, min(len(row.ids), WIDTH), 2):
+                row.ids[at] = int(model(torch.tensor([row.ids[:at]])).logits[0, -1].argmax())
+    found = measure(model, rows, padded=padded, stride=6)
+    right = 0
+    for row in rows:
+        for at in (at for at in range(1, len(row.ids)) if row.counts[at]):
+            end = WIDTH if at < WIDTH else min(len(row.ids), WIDTH + 6 * ((at - WIDTH) // 6 + 1))
+            with torch.no_grad():
+                guess = model(torch.tensor([row.ids[max(0, end - WIDTH) : at]])).logits[0, -1].argmax()
+            right += int(guess) == row.ids[at]
+    assert found.accuracy == pytest.approx(100 * right / found.tokens)
+    assert 20 < found.accuracy < 80
+    assert (
+        "labels:counted tokens|guess:largest logit|weight:token|scale:0-100|max_length:12" in found.signature_accuracy
+    )
+
+
+def lm_evals_sum(model: Any, tokens: list[int], longest: int) -> float:
+    """The rolling log-likelihood of lm-eval: blocks of `longest` tokens after an end token, each token scored once.
+
+    The first block is read from the end token on; a later one has the one token before it for context, the last
+    one as many more as the window holds.
+    """
+    total = 0.0
+    for at in range(0, len(tokens), longest):
+        block = tokens[at : at + longest]
+        before = [END, *tokens[:at]][-(longest + 1 - len(block)) :] if at else [END]
+        with torch.no_grad():
+            scores = model(torch.tensor([(before + block)[:-1]])).logits[0, len(before) - 1 :].log_softmax(-1)
+        total += scores[torch.arange(len(block)), torch.tensor(block)].sum().item()
+    return total
+
+
+def test_perplexity_is_lm_evals(model: Any) -> None:
+    """With windows of its length and one token of context; checked against lm-eval 0.4.13 itself, too."""
+    texts = [row.ids[:-1] for row in rows_of([6, 12, 13, 24, 25, 40])]
+    rows = [Row([END, *text], [True] * (len(text) + 1)) for text in texts]
+    found = measure(model, rows, max_length=WIDTH + 1, stride=WIDTH, padded=False)
+    sums = [lm_evals_sum(model, text, WIDTH) for text in texts]
+    assert found.row_nll == pytest.approx([-total for total in sums], abs=1e-3)
+    # word_perplexity is of the same sum, over words instead of tokens; so is byte_perplexity over bytes.
+    words = 31
+    assert found.masked ** (found.tokens / words) == pytest.approx(math.exp(-sum(sums) / words), rel=1e-4)
+
+
 def released_loop(model: Any, rows: Sequence[Row]) -> float:
     """The QPA authors' evaluation, literally: cut, pad with the end token, batches of two, labels everywhere."""
     total, batches = 0.0, 0

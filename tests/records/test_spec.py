@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import pytest
@@ -11,10 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from qpeft.records import Comparison, MethodSpec, RunSpec, TrainSpec
+from qpeft.records import Comparison, MethodSpec, RunSpec, TrainSpec, read_record
+from qpeft.records.spec import BertScoreSpec, EvalSpec, GenerationSpec
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 OPTIONS = st.dictionaries(st.text(), SCALARS | st.lists(SCALARS, max_size=3), max_size=4)
+# What is asked for where a section is not: everything in it has a default but the encoder.
+MINIMAL: dict[Any, dict[str, Any]] = {GenerationSpec: {}, BertScoreSpec: {"encoder": "roberta-large"}}
+RESULTS = Path(__file__).parents[2] / "results"
 
 
 def other(value: Any, annotation: Any) -> Any:
@@ -22,11 +27,14 @@ def other(value: Any, annotation: Any) -> Any:
     if get_origin(annotation) is Literal:
         return next(choice for choice in get_args(annotation) if choice != value)
     if value is None:
-        return 7 if int in get_args(annotation) else "else"
+        models = [choice for choice in get_args(annotation) if choice in MINIMAL]
+        return MINIMAL[models[0]] if models else 7 if int in get_args(annotation) else "else"
     if isinstance(value, bool):
         return not value
     if isinstance(value, (int, float)):
         return value + 1
+    if isinstance(value, tuple):
+        return (*value, "more")
     return f"{value}x" if isinstance(value, str) else {**value, "more": 1}
 
 
@@ -43,7 +51,11 @@ def variants(model: BaseModel) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, {**model.model_dump(), name: other(value, field.annotation)}
 
 
-def test_identity_sees_every_field(spec: RunSpec) -> None:
+@pytest.mark.parametrize("used", [False, True])
+def test_identity_sees_every_field(used: bool, spec: RunSpec) -> None:
+    if used:
+        generation = GenerationSpec(bertscore=BertScoreSpec(encoder="roberta-large"))
+        spec = spec.model_copy(update={"eval": EvalSpec(token_accuracy=True, generation=generation)})
     identities = {"": spec.identity()}
     for name, body in variants(spec):
         changed = RunSpec.model_validate(body)
@@ -52,8 +64,33 @@ def test_identity_sees_every_field(spec: RunSpec) -> None:
     assert {"method.over.name", "method.options", "data.loss", "train.steps", "eval.padded", "purpose"} <= set(
         identities
     )
+    assert ("eval.generation.bertscore.rescale" if used else "eval.generation") in identities
     assert len(identities) > 35
     assert len(set(identities.values())) == len(identities)
+
+
+def test_identities_are_those_of_the_first_records(spec: RunSpec) -> None:
+    """Finished runs are found by identity: these numbers were true before any field was added, and stay so."""
+    assert RunSpec(method=MethodSpec(name="base"), label="b").identity() == "51464f9074bec475"
+    assert spec.identity() == "22e3d76f6056fa0a"
+    path = RESULTS / "wikitext2" / "base-s0-final-8e169cb7.record.json"
+    record = read_record(path)
+    assert record.spec.identity() == record.identity == "8e169cb7831871bf"
+    assert record.model_dump_json(indent=1) + "\n" == path.read_text("utf-8")
+
+
+def test_every_committed_record_keeps_its_identity() -> None:
+    records = [read_record(path) for path in sorted(RESULTS.rglob("*.record.json"))]
+    assert len(records) > 70
+    assert [record.spec.identity() for record in records] == [record.identity for record in records]
+
+
+def test_a_later_field_is_written_where_it_is_used() -> None:
+    plain, used = EvalSpec(), EvalSpec(token_accuracy=True, generation=GenerationSpec(rows=5))
+    assert set(plain.model_dump()) == {"batch_size", "stride", "padded"}
+    assert set(used.model_dump()) == {*plain.model_dump(), "token_accuracy", "generation"}
+    for section in (plain, used):
+        assert EvalSpec.model_validate_json(section.model_dump_json()) == section
 
 
 @given(OPTIONS, st.integers(), st.text())

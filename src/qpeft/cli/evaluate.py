@@ -16,14 +16,41 @@ class Split(StrEnum):
     test = "test"
 
 
-def command(
+def command(  # noqa: PLR0913 - one argument a flag
     run: Annotated[Path, typer.Argument(help="A run folder (with record.json).")],
     data: Annotated[str | None, typer.Option(help="Other data than the run's.")] = None,
     split: Annotated[Split, typer.Option(help="valid or test.")] = Split.test,
     padded: Annotated[bool, typer.Option("--padded/--no-padded", help="Also the papers' padded perplexity.")] = True,
+    token_accuracy: Annotated[bool, typer.Option("--token-accuracy", help="Also token accuracy.")] = False,
+    generate: Annotated[
+        bool, typer.Option("--generate", help="Answer the prompts of instruction data; BLEU, ROUGE, BERTScore.")
+    ] = False,
+    max_new_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens of an answer.")] = None,
+    rows: Annotated[int | None, typer.Option(min=1, help="Answer only the first rows of the split.")] = None,
+    bertscore_encoder: Annotated[
+        str | None, typer.Option(help="Folder or hub name of BERTScore's encoder; left out without.")
+    ] = None,
 ) -> None:
-    """Load the saved adapter with plain peft and measure both perplexities."""
+    """Load the saved adapter with plain peft and measure both perplexities, and answers to prompts."""
+    from qpeft.errors import ConfigError
+    from qpeft.records import RECORD, read_record
+    from qpeft.records.spec import BertScoreSpec, GenerationSpec
+    from qpeft.training.measure import SAMPLES, answer_notes
     from qpeft.training.reload import measure_saved
 
-    for metric in measure_saved(run, data=data, split=split.value, padded=padded):
+    encoder = BertScoreSpec(encoder=bertscore_encoder) if bertscore_encoder else None
+    flags = {"max_new_tokens": max_new_tokens, "rows": rows, "bertscore": encoder}
+    given = {key: value for key, value in flags.items() if value is not None}
+    if given and not generate:
+        raise ConfigError("--max-new-tokens, --rows and --bertscore-encoder are about answers; give --generate, too")
+    generation = None
+    if generate:
+        generation = (read_record(run / RECORD).spec.eval.generation or GenerationSpec()).model_copy(update=given)
+    for metric in measure_saved(
+        run, data=data, split=split.value, padded=padded, token_accuracy=token_accuracy, generation=generation
+    ):
         typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:12.5f}   {metric.signature}")
+    for note in answer_notes(generation):
+        typer.echo(f"{note}; give --bertscore-encoder", err=True)
+    if generate:
+        typer.echo(f"the first answers are in {run / SAMPLES}", err=True)

@@ -1,4 +1,4 @@
-"""Perplexity in two definitions from one pass: masked (ours) and padded (the QPA authors')."""
+"""Perplexity in two definitions from one pass, masked (ours) and padded (the QPA authors'), with token accuracy."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -30,6 +30,8 @@ class Perplexity:
         row_nll: (R,) the same sum for each row.
         row_tokens: (R,) counted tokens of each row.
         signature_masked: the definition of `masked` in words.
+        accuracy: the share of the counted tokens to which the model gives the largest logit, in per cent.
+        signature_accuracy: the definition of `accuracy` in words.
         padded: the QPA authors' perplexity, or None where it was not asked for.
         share_real: the share of the padded measure's labels that are not padding, in [0, 1], or None.
         nll_per_pad: the mean loss of a padding label, or None.
@@ -42,6 +44,8 @@ class Perplexity:
     row_nll: NDArray[np.float64]
     row_tokens: NDArray[np.int64]
     signature_masked: str
+    accuracy: float
+    signature_accuracy: str
     padded: float | None = None
     share_real: float | None = None
     nll_per_pad: float | None = None
@@ -90,6 +94,10 @@ def measure_perplexity(  # noqa: PLR0913 - the measurement's whole definition, b
     result. One thing differs from the release: our rows carry their own end token, which is attended to,
     where the release's first end token is padding; an empty line is one such token.
 
+    Token accuracy is of the masked measure's tokens, each predicted from the true tokens before it (teacher
+    forcing); an answer that the model writes alone is another thing (`qpeft.metrics.generation`). Of equal largest
+    logits, which half precision makes common, torch's argmax decides.
+
     Args:
         model: a causal language model of transformers, peft-wrapped or not.
         rows: R rows of token ids and counts, uncut.
@@ -120,17 +128,17 @@ def measure_perplexity(  # noqa: PLR0913 - the measurement's whole definition, b
     single = [Window(place, 0, 1, 1) for place, row in enumerate(rows) if len(row.ids) == 1]
     order = windows + single if padded else sorted(windows, key=lambda w: w.start - w.end)
     fill = eos_id if padded else pad_id
-    with _evaluating(model):
+    with evaluating(model):
         for at in range(0, len(order), batch_size):
             batch = order[at : at + batch_size]
-            sums.add(batch, _losses(model, rows, batch, fill, max_length if padded else None))
+            sums.add(batch, *_scores(model, rows, batch, fill, max_length if padded else None))
             if progress is not None:
                 progress(min(at + batch_size, len(order)), len(order))
     return sums.result(f"max_length:{max_length}|stride:{step}")
 
 
 class _Sums:
-    """Per-row sums of the losses of the windows."""
+    """Per-row sums of the losses of the windows, and how many counted tokens were guessed."""
 
     def __init__(self, rows: Sequence[TokenRow], width: int | None) -> None:
         self._counts = [np.asarray(row.counts, dtype=bool) for row in rows]
@@ -139,14 +147,16 @@ class _Sums:
         self._tokens = np.zeros(len(rows), dtype=np.int64)
         self._real, self._pad = np.zeros(len(rows)), np.zeros(len(rows))
         self._real_labels = np.zeros(len(rows), dtype=np.int64)
+        self._hits = 0
 
-    def add(self, batch: Sequence[Window], losses: NDArray[np.float64]) -> None:
-        """Add the losses (B, T - 1) of a batch; column t is the loss of the window's token t + 1."""
-        for window, loss in zip(batch, losses, strict=True):
+    def add(self, batch: Sequence[Window], losses: NDArray[np.float64], hits: NDArray[np.bool_]) -> None:
+        """Add the losses and hits (B, T - 1) of a batch; column t is that of the window's token t + 1."""
+        for window, loss, hit in zip(batch, losses, hits, strict=True):
             scored = slice(window.scored - window.start - 1, window.end - window.start - 1)
             counts = self._counts[window.row][window.scored : window.end]
             self._nll[window.row] += loss[scored][counts].sum()
             self._tokens[window.row] += int(counts.sum())
+            self._hits += int(hit[scored][counts].sum())
             if window.start == 0:
                 real = window.end - 1
                 self._real_labels[window.row] = real
@@ -157,7 +167,18 @@ class _Sums:
         tokens, nll = int(self._tokens.sum()), float(self._nll.sum())
         rows = len(self._nll)
         masked = f"ppl|labels:counted tokens|weight:token|end token:counted|{lengths}|logits:float32|rows:{rows}|v1"
-        values = (_exp(nll / tokens), tokens, nll, self._nll, self._tokens, masked)
+        guess = "accuracy|labels:counted tokens|guess:largest logit|weight:token|scale:0-100"
+        right = 100 * self._hits / tokens
+        values = (
+            _exp(nll / tokens),
+            tokens,
+            nll,
+            self._nll,
+            self._tokens,
+            masked,
+            right,
+            f"{guess}|{lengths}|rows:{rows}|v1",
+        )
         if self._width is None:
             return Perplexity(*values)
         labels = rows * (self._width - 1)
@@ -179,10 +200,13 @@ def _mean_of_pairs(row_means: NDArray[np.float64]) -> float:
     return float(np.mean([row_means[at : at + _PAIR].mean() for at in range(0, len(row_means), _PAIR)]))
 
 
-def _losses(
+def _scores(
     model: torch.nn.Module, rows: Sequence[TokenRow], batch: Sequence[Window], fill: int, width: int | None
-) -> NDArray[np.float64]:
-    """The loss of every token but the first of each window, padding included: (B, T - 1) nats."""
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """For every token but the first of each window, padding included: its loss, nats, and whether it was guessed.
+
+    Both are of shape (B, T - 1).
+    """
     cuts = [rows[window.row].ids[window.start : window.end] for window in batch]
     widest = width or max(len(cut) for cut in cuts)
     device = next(model.parameters()).device
@@ -190,9 +214,9 @@ def _losses(
     lengths = torch.tensor([len(cut) for cut in cuts], device=device)
     mask = (torch.arange(widest, device=device) < lengths[:, None]).long()
     logits: Any = model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-    losses = torch.stack([_row_losses(row, labels) for row, labels in zip(logits[:, :-1], ids[:, 1:], strict=True)])
-    result: NDArray[np.float64] = losses.double().cpu().numpy()
-    return result
+    labels = ids[:, 1:]
+    losses = torch.stack([_row_losses(row, label) for row, label in zip(logits[:, :-1], labels, strict=True)])
+    return losses.double().cpu().numpy(), (logits[:, :-1].argmax(-1) == labels).cpu().numpy()
 
 
 def _row_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -202,7 +226,7 @@ def _row_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 @contextmanager
-def _evaluating(model: torch.nn.Module) -> Iterator[None]:
+def evaluating(model: torch.nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; every module's own mode comes back afterwards."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()

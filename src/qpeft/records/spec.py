@@ -16,6 +16,14 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
+def later(default: Any, description: str) -> Any:
+    """A field added after the first records were written; the default must mean what every run did before.
+
+    It is not written where it has its default, so a spec that does not use it keeps its JSON and its identity.
+    """
+    return Field(default, description=description, exclude_if=lambda value: bool(value == default))
+
+
 class ModelSpec(Strict):
     """The base model."""
 
@@ -59,12 +67,34 @@ class TrainSpec(Strict):
     log_steps: int = Field(5, ge=1)
 
 
+class BertScoreSpec(Strict):
+    """The encoder of BERTScore, and what is made of its hidden states."""
+
+    encoder: str = Field(description="a folder with an encoder and its tokenizer, or a hub name")
+    layer: int | None = Field(
+        None, ge=1, description="layer compared; none: the one bert-score has tuned for this encoder, else the last"
+    )
+    rescale: bool = Field(False, description="rescale with the English baseline bert-score has for this encoder")
+
+
+class GenerationSpec(Strict):
+    """Answers written by the model, greedily, and scored by BLEU, ROUGE and, with an encoder, BERTScore."""
+
+    rows: int | None = Field(None, ge=1, description="answer only the first rows; none: all")
+    max_new_tokens: int = Field(128, ge=1, description="the most tokens of an answer")
+    batch_size: int = Field(8, ge=1, description="prompts a batch; in half precision it can change answers")
+    stop: tuple[str, ...] = Field((), description="tokens that end an answer, besides the end token")
+    bertscore: BertScoreSpec | None = Field(None, description="none: BERTScore is left out")
+
+
 class EvalSpec(Strict):
-    """How perplexity is measured."""
+    """What is measured, and how."""
 
     batch_size: int = Field(16, ge=1)
     stride: int | None = Field(None, ge=1, description="new tokens a window for rows longer than max_length")
     padded: bool = Field(True, description="also measure the papers' padded perplexity")
+    token_accuracy: bool = later(False, "also measure token accuracy, in the same pass as perplexity")
+    generation: GenerationSpec | None = later(None, "answers to the test prompts, scored; none: no answers")
 
 
 class MethodSpec(Strict):

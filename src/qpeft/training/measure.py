@@ -1,20 +1,38 @@
-"""What is measured on a trained model: perplexities, and the logits that exports are checked against."""
+"""What is measured on a trained model: perplexities, answers to prompts, the logits exports are checked against."""
 
+import json
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
 from qpeft.data import Encoded, Row, Texts
+from qpeft.errors import ConfigError
+from qpeft.metrics.generation import Answers, end_tokens, generate_answers, prompt_room, prompts_and_answers
 from qpeft.metrics.intervals import into_blocks
 from qpeft.metrics.perplexity import measure_perplexity
-from qpeft.records import Blocks, Metric, RunSpec
+from qpeft.metrics.text import TextMetrics
+from qpeft.records import Blocks, Metric, RunSpec, write_atomically
+from qpeft.records.spec import GenerationSpec
 from qpeft.training.models import Base
 
 Split = Literal["valid", "test"]
+SAMPLES = "samples.json"
+KEPT_SAMPLES = 8
 
 
-def measure(spec: RunSpec, model: Any, base: Base, data: Encoded) -> tuple[list[Metric], list[Blocks]]:
-    """Perplexities on validation and, for final runs, on test."""
+def measure(
+    spec: RunSpec, model: Any, base: Base, data: Encoded, folder: Path | None = None
+) -> tuple[list[Metric], list[Blocks]]:
+    """Perplexities on validation and, for final runs, on test; where the spec asks for them, answers on test.
+
+    Args:
+        spec: The run; ``eval`` and ``purpose`` decide what is measured.
+        model: The trained model.
+        base: Its tokenizer.
+        data: The rows.
+        folder: Receives ``samples.json`` with the first answers; None keeps none.
+    """
     splits: dict[Split, list[Row]] = (
         {"valid": data.valid} if spec.purpose == "tune" else {"valid": data.valid, "test": data.test}
     )
@@ -23,11 +41,17 @@ def measure(spec: RunSpec, model: Any, base: Base, data: Encoded) -> tuple[list[
         found, sums = measure_split(spec, model, base, rows, split)
         metrics += found
         blocks.append(sums)
+    # Tuning runs are chosen by perplexity alone.
+    if spec.eval.generation is not None and spec.purpose == "final":
+        metrics += measure_answers(spec, model, base, data.test, "test", folder)
     return metrics, blocks
 
 
 def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split: Split) -> tuple[list[Metric], Blocks]:
-    """Masked perplexity, and on test the papers' padded one from the same pass, with sums over blocks of rows."""
+    """Masked perplexity with sums over blocks of rows; from the same pass the other metrics of teacher forcing.
+
+    These are the papers' padded perplexity, on test, and token accuracy, where it or answers are asked for.
+    """
     # The padded view costs several times the masked one; validation only selects.
     padded = spec.eval.padded and split == "test"
     result = measure_perplexity(
@@ -44,8 +68,84 @@ def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split:
     if result.padded is not None:
         padded_signature = str(result.signature_padded)
         metrics.append(Metric(name="perplexity_padded", split=split, value=result.padded, signature=padded_signature))
+    if spec.eval.token_accuracy or spec.eval.generation is not None:
+        accuracy, words = result.accuracy, result.signature_accuracy
+        metrics.append(Metric(name="token_accuracy", split=split, value=accuracy, signature=words))
     nll, tokens = into_blocks(result.row_nll, result.row_tokens)
     return metrics, Blocks(split=split, nll=[round(float(x), 4) for x in nll], tokens=[int(x) for x in tokens])
+
+
+def measure_answers(
+    spec: RunSpec, model: Any, base: Base, rows: list[Row], split: Split, folder: Path | None = None
+) -> list[Metric]:
+    """BLEU, ROUGE and, with an encoder, BERTScore of the model's greedy answers; all on the scale of 0 to 100.
+
+    Args:
+        spec: The run; ``eval.generation`` must be set.
+        model: The trained model.
+        base: Its tokenizer.
+        rows: Rows with prompts.
+        split: Named in the metrics.
+        folder: Receives ``samples.json`` with the first answers; None keeps none.
+
+    Raises:
+        ConfigError: The spec asks for no answers, or for what the data, model or encoder does not have.
+        DataError: A row has no prompt.
+        MissingExtraError: A library of the text metrics is not installed.
+        ModelError: The encoder of BERTScore is not to be found.
+    """
+    settings = answer_settings(spec)
+    metrics = TextMetrics(settings.bertscore)
+    answers = generate_answers(model, base.tokenizer, rows, settings)
+    if folder is not None:
+        keep_samples(answers, spec, split, folder)
+    return [
+        Metric(name=score.name, split=split, value=score.value, signature=f"{score.signature}|{answers.signature}")
+        for score in metrics.score(answers.outputs, answers.references)
+    ]
+
+
+def check_answers(spec: RunSpec, base: Base, rows: list[Row]) -> None:
+    """Find before training what would stop `measure_answers` after it; nothing to do where no answers are asked for.
+
+    Raises:
+        QpeftError: As `measure_answers` does.
+    """
+    if spec.eval.generation is not None:
+        settings = answer_settings(spec)
+        prompts_and_answers(rows[: settings.rows])
+        end_tokens(base.tokenizer, settings.stop)
+        prompt_room(base.model, settings.max_new_tokens)
+        TextMetrics(settings.bertscore)
+
+
+def answer_notes(settings: GenerationSpec | None) -> list[str]:
+    """What a reader of the answers' metrics would miss, and why; for the notes of a record."""
+    without = settings is not None and settings.bertscore is None
+    return ["BERTScore was left out: eval.generation.bertscore names no encoder"] if without else []
+
+
+def answer_settings(spec: RunSpec) -> GenerationSpec:
+    """How a run's prompts are answered.
+
+    Raises:
+        ConfigError: The run asks for no answers, or its rows do not begin with prompts.
+    """
+    if spec.eval.generation is None:
+        raise ConfigError("answers need eval.generation, for example {max_new_tokens: 128}; the spec has none")
+    if spec.data.layout != "rows":
+        raise ConfigError(
+            f"answers need data.layout 'rows', in which every row begins with its prompt; got {spec.data.layout!r}"
+        )
+    return spec.eval.generation
+
+
+def keep_samples(answers: Answers, spec: RunSpec, split: Split, folder: Path) -> None:
+    """Write the first answers to look at; they stay out of the record, which must not carry texts of a data set."""
+    texts = zip(answers.prompts, answers.references, answers.outputs, answers.ended, strict=True)
+    samples = [dict(zip(("prompt", "reference", "output", "ended"), parts, strict=True)) for parts in texts]
+    body = {"data": spec.data.name, "split": split, "signature": answers.signature, "samples": samples[:KEPT_SAMPLES]}
+    write_atomically(folder / SAMPLES, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
 
 def dataset_info(texts: Texts, data: Encoded) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from qpeft.data import encode_texts, load_texts
 from qpeft.errors import ConfigError, ExportError, RecordError
 from qpeft.qpa import save_adapter
 from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record
-from qpeft.training.measure import Split, measure_split, probe_logits
+from qpeft.records.spec import GenerationSpec
+from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
 from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
 from qpeft.training.run import ADAPTER, PROBE
@@ -76,15 +77,29 @@ def load_adapter(base: Base, folder: Path) -> Any:
         raise ExportError(f"the adapter in {folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
-def measure_saved(folder: Path, *, data: str | None, split: Split, padded: bool) -> list[Metric]:
-    """Perplexities of a saved run on one split of its own or of other data."""
+def measure_saved(
+    folder: Path,
+    *,
+    data: str | None,
+    split: Split,
+    padded: bool,
+    token_accuracy: bool = False,
+    generation: GenerationSpec | None = None,
+) -> list[Metric]:
+    """What `measure` finds, of a saved run on one split of its own or of other data.
+
+    With ``generation`` the model also answers the split's prompts, and the first answers are kept in the folder.
+    """
     record, base, adapted = open_run(folder)
     spec = record.spec.data.model_copy(update={"name": data} if data else {})
     encoded = encode_texts(load_texts(spec, base.tokenizer), base.tokenizer, spec)
-    run = record.spec.model_copy(update={"data": spec, "eval": record.spec.eval.model_copy(update={"padded": padded})})
-    model = base.model if adapted is None else adapted
-    metrics, _ = measure_split(run, model, base, getattr(encoded, split), split)
-    return metrics
+    own = record.spec.eval
+    asked = {"padded": padded, "token_accuracy": token_accuracy or own.token_accuracy}
+    evaluation = own.model_copy(update={**asked, "generation": generation or own.generation})
+    run = record.spec.model_copy(update={"data": spec, "eval": evaluation})
+    model, rows = base.model if adapted is None else adapted, getattr(encoded, split)
+    answers = measure_answers(run, model, base, rows, split, folder) if generation else []
+    return [*measure_split(run, model, base, rows, split)[0], *answers]
 
 
 def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False) -> Exported:

@@ -20,7 +20,7 @@ from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, writ
 from qpeft.training.account import Trained, curve, plain, qpa_optimizer, quantum, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
-from qpeft.training.measure import dataset_info, measure, probe
+from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import Base, load_base
 from qpeft.tuners.qaa.monitor import QAAMonitor
@@ -53,6 +53,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     base = load_base(spec.model)
     texts = load_texts(spec.data, base.tokenizer)
     data = encode_texts(texts, base.tokenizer, spec.data)
+    check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed)
     folder.mkdir(parents=True, exist_ok=True)
     for note in built.notes:
@@ -63,7 +64,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     if optimizer is not None:
         optimizer.finish()
     progress.phase("measure")
-    metrics, blocks = measure(spec, built.model, base, data)
+    metrics, blocks = measure(spec, built.model, base, data, folder)
     size = save(built, base, folder, optimizer)
     record = RunRecord(
         identity=spec.identity(),
@@ -82,7 +83,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[*built.notes, *warnings_of(built)],
+        notes=[*built.notes, *warnings_of(built), *answer_notes(spec.eval.generation)],
     )
     if built.peft_config is not None:
         write_card(folder / ADAPTER, {f"{metric.name} ({metric.split})": metric.value for metric in metrics})
