@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from qpeft.cli import ablate, compare, doctor, draw, evaluate, export, preview, recipes, report, train
+from qpeft.cli import ablate, compare, doctor, draw, estimate, evaluate, export, preview, recipes, report, train
 from qpeft.errors import ConfigError, QpeftError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("compare", epilog=compare.EXAMPLE)(compare.command)
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("ablate", epilog=ablate.EXAMPLE)(ablate.command)
+app.command("estimate", epilog=estimate.EXAMPLE)(estimate.command)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("export", epilog=export.EXAMPLE)(export.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
