@@ -100,6 +100,12 @@ def test_qaa_in_the_record(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert re.fullmatch(r"QAA at step 0: norm of embedded states 1.0000 to 1.0000, z from .*", record.notes[-1])
 
 
+def test_a_classical_twin_runs_no_circuit(make_spec: MakeSpec, tmp_path: Path) -> None:
+    block = train_run(make_spec({"name": "qaa", "options": {"source": "mlp"}}), tmp_path / "run").quantum
+    assert block is not None
+    assert (block.source, block.n_angles, block.n_circuits, block.circuit_executions) == ("mlp", 0, 0, 0)
+
+
 def test_quantum_train_of_a_whole_model(make_spec: MakeSpec, tmp_path: Path) -> None:
     """n_mlp = 1 and no adapter: one circuit and a small mapping generate every number of the model."""
     spec = make_spec(qpa({"name": "full"}, n_mlp=1))

@@ -30,14 +30,25 @@ def command(  # noqa: PLR0913 - one argument a flag
     bertscore_encoder: Annotated[
         str | None, typer.Option(help="Folder or hub name of BERTScore's encoder; left out without.")
     ] = None,
+    tasks: Annotated[str | None, typer.Option(help="Tasks of lm-evaluation-harness: a,b or YAML files.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of each task.")] = None,
+    include: Annotated[Path | None, typer.Option(help="A folder of YAML files with more tasks.")] = None,
 ) -> None:
-    """Load the saved adapter with plain peft and measure both perplexities, and answers to prompts."""
+    """Load the saved adapter with plain peft and measure perplexities, answers to prompts, or tasks."""
     from qpeft.errors import ConfigError
     from qpeft.records import RECORD, read_record
     from qpeft.records.spec import BertScoreSpec, GenerationSpec
     from qpeft.training.measure import SAMPLES, answer_notes
     from qpeft.training.reload import measure_saved
 
+    if tasks is not None:
+        from qpeft.training.harness import run_tasks
+
+        for metric in run_tasks(run, tasks.split(","), limit, include):
+            typer.echo(f"{metric.split:6} {metric.name:30} {metric.value:12.5f}   {metric.signature}")
+        return
+    if limit is not None or include is not None:
+        raise ConfigError("--limit and --include are about tasks; give --tasks, too")
     encoder = BertScoreSpec(encoder=bertscore_encoder) if bertscore_encoder else None
     flags = {"max_new_tokens": max_new_tokens, "rows": rows, "bertscore": encoder}
     given = {key: value for key, value in flags.items() if value is not None}
