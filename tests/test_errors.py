@@ -45,3 +45,8 @@ def test_require_choice_names_key_value_allowed_and_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         require_choice("--format", "svgg", iter(["text", "svg"]))
     assert str(caught.value) == "--format must be one of text, svg; got 'svgg'; nearest: svg"
+
+
+def test_a_value_that_is_no_word_is_refused_like_any_other() -> None:
+    with pytest.raises(ConfigError, match="qpa.basis must be one of ordered, random; got 3"):
+        require_choice("qpa.basis", 3, ["ordered", "random"])  # type: ignore[arg-type]

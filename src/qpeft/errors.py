@@ -46,7 +46,8 @@ def nearest(word: str, allowed: Iterable[str]) -> str:
     >>> nearest("n_mpl", ["n_mlp", "depth"])
     '; nearest: n_mlp'
     """
-    match = get_close_matches(word, list(allowed), n=1)
+    # A recipe may hold a number where a word belongs.
+    match = get_close_matches(str(word), list(allowed), n=1)
     return f"; nearest: {match[0]}" if match else ""
 
 
