@@ -48,5 +48,5 @@ def test_require_choice_names_key_value_allowed_and_nearest() -> None:
 
 
 def test_a_value_that_is_no_word_is_refused_like_any_other() -> None:
-    with pytest.raises(ConfigError, match="qpa.basis must be one of ordered, random; got 3"):
+    with pytest.raises(ConfigError, match=r"qpa\.basis must be one of ordered, random; got 3"):
         require_choice("qpa.basis", 3, ["ordered", "random"])  # type: ignore[arg-type]
