@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
 
 
 class QpeftError(Exception):
@@ -60,3 +62,15 @@ def require_choice(key: str, value: str, allowed: Iterable[str]) -> None:
     choices = list(allowed)
     if value not in choices:
         raise ConfigError(f"{key} must be one of {', '.join(choices)}; got {value!r}{nearest(value, choices)}")
+
+
+def import_extra(module: str, needs: str, install: str) -> Any:
+    """Import a module of an optional library.
+
+    Raises:
+        MissingExtraError: it cannot be imported; the message says what needs it and how to install it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(f"{needs}; {error}. {install}") from error

@@ -18,25 +18,10 @@ from qpeft.training.estimate import Estimate, estimate_run, parse_shots
 from qpeft.training.methods import METHODS, build_method
 from qpeft.training.models import load_base
 from qpeft.training.run import train_run
+from tiny_methods import EXAMPLES, LORA, TARGETS
 
 MakeSpec = Callable[..., RunSpec]
-TARGETS = {"target_modules": ["q_proj", "v_proj"]}
-LORA: dict[str, Any] = {"name": "lora", "options": {"r": 4, **TARGETS}}
 HEAD: dict[str, Any] = {"name": "lora", "options": {"r": 4, "target_modules": ["lm_head"]}}
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "base": {"name": "base"},
-    "full": {"name": "full"},
-    "lora": LORA,
-    "dora": {"name": "dora", "options": {"r": 4, **TARGETS}},
-    "lora_released": {"name": "lora_released", "options": {"r": 4, **TARGETS}},
-    "sora": {"name": "sora", "options": {"r": 4, **TARGETS}},
-    "prefix": {"name": "prefix", "options": {"num_virtual_tokens": 4}},
-    "head_prefix": {"name": "head_prefix", "options": {"num_positions": 16}},
-    "ffa": {"name": "ffa", "options": {"bottleneck": 4}},
-    "qaa": {"name": "qaa"},
-    "peft": {"name": "peft", "options": {"peft_type": "VERA", "r": 4, **TARGETS}},
-    "qpa": {"name": "qpa", "options": {"n_mlp": 16, "depth": 2}, "over": LORA},
-}
 
 
 def qpa(over: dict[str, Any] = LORA, **options: Any) -> dict[str, Any]:

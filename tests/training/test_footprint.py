@@ -15,26 +15,11 @@ from qpeft.training.footprint import KEPT, blocks_of
 from qpeft.training.methods import METHODS, Built, build_method
 from qpeft.training.models import load_base
 from tiny_families import tiny_family, tiny_gemma3
+from tiny_methods import EXAMPLES, LORA
 from tiny_models import save_tiny_base
 
 MakeSpec = Callable[..., RunSpec]
 PROMPTS = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING", "MULTITASK_PROMPT_TUNING")
-TARGETS = {"target_modules": ["q_proj", "v_proj"]}
-LORA: dict[str, Any] = {"name": "lora", "options": {"r": 4, **TARGETS}}
-EXAMPLES: dict[str, dict[str, Any]] = {
-    "base": {"name": "base"},
-    "full": {"name": "full"},
-    "lora": LORA,
-    "dora": {"name": "dora", "options": {"r": 4, **TARGETS}},
-    "lora_released": {"name": "lora_released", "options": {"r": 4, **TARGETS}},
-    "sora": {"name": "sora", "options": {"r": 4, **TARGETS}},
-    "prefix": {"name": "prefix", "options": {"num_virtual_tokens": 4}},
-    "head_prefix": {"name": "head_prefix", "options": {"num_positions": 16}},
-    "ffa": {"name": "ffa", "options": {"bottleneck": 4}},
-    "qaa": {"name": "qaa"},
-    "peft": {"name": "peft", "options": {"peft_type": "VERA", "r": 4, **TARGETS}},
-    "qpa": {"name": "qpa", "options": {"n_mlp": 16, "depth": 2}, "over": LORA},
-}
 HEAD = {"r": 2, "target_modules": ["lm_head"]}
 TYPES: list[dict[str, Any]] = [
     *({"peft_type": kind, "num_virtual_tokens": 3} for kind in PROMPTS),

@@ -10,24 +10,11 @@ from qpeft.errors import ConfigError, ModelError
 from qpeft.qpa import QPAOptimizer
 from qpeft.records import MethodSpec, TrainSpec
 from qpeft.training.methods import ADAPTERS, METHODS, Built, build_method, check_method
+from tiny_methods import EXAMPLES as METHODS_AS_DATA
 from tiny_models import tiny_llama
 
-TARGETS = {"target_modules": ["q_proj", "v_proj"]}
-LORA = MethodSpec(name="lora", options={"r": 4, **TARGETS})
-EXAMPLES = {
-    "base": MethodSpec(name="base"),
-    "full": MethodSpec(name="full"),
-    "lora": LORA,
-    "dora": MethodSpec(name="dora", options={"r": 4, **TARGETS}),
-    "lora_released": MethodSpec(name="lora_released", options={"r": 4, **TARGETS}),
-    "sora": MethodSpec(name="sora", options={"r": 4, **TARGETS}),
-    "prefix": MethodSpec(name="prefix", options={"num_virtual_tokens": 4}),
-    "head_prefix": MethodSpec(name="head_prefix", options={"num_positions": 16}),
-    "ffa": MethodSpec(name="ffa", options={"bottleneck": 4}),
-    "qaa": MethodSpec(name="qaa"),
-    "peft": MethodSpec(name="peft", options={"peft_type": "VERA", "r": 4, **TARGETS}),
-    "qpa": MethodSpec(name="qpa", options={"n_mlp": 16, "depth": 2}, over=LORA),
-}
+EXAMPLES = {name: MethodSpec.model_validate(method) for name, method in METHODS_AS_DATA.items()}
+LORA = EXAMPLES["lora"]
 
 
 def numbers(built: Built) -> dict[str, torch.Tensor]:

@@ -4,7 +4,6 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from statistics import fmean
@@ -15,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoConfig
 
-from qpeft.errors import ConfigError, DataError, MissingExtraError, ModelError, QpeftError
+from qpeft.errors import ConfigError, DataError, ModelError, QpeftError, import_extra
 from qpeft.records.spec import BertScoreSpec
 
 ROUGE_KINDS = ("rouge1", "rouge2", "rougeL")
@@ -85,13 +84,8 @@ def library(name: str) -> Any:
     Raises:
         MissingExtraError: it cannot be imported.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"BLEU, ROUGE and BERTScore need sacrebleu, rouge-score and bert-score; {error}. "
-            "Install them: pip install 'qpeft[text]'"
-        ) from error
+    needs = "BLEU, ROUGE and BERTScore need sacrebleu, rouge-score and bert-score"
+    return import_extra(name, needs, "Install them: pip install 'qpeft[text]'")
 
 
 def bleu(outputs: Sequence[str], references: Sequence[str]) -> Score:

@@ -78,7 +78,8 @@ def quantum(built: Built, optimizer: QPAOptimizer | None, trained: Trained | Non
 def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | None) -> Quantum:
     """The circuits of QAA; one execution for each real token, module and forward pass, none for a classical twin."""
     config, circuit = built.peft_config, modules[0].read.circuit
-    tokens = int(trained.trainer.state.num_input_tokens_seen) if trained and config.source in MIXED else 0
+    circuits = modules if config.source in MIXED else []
+    tokens = int(trained.trainer.state.num_input_tokens_seen) if trained else 0
     return Quantum(
         n_qubits=circuit.n_qubits,
         depth=config.depth,
@@ -86,9 +87,9 @@ def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | No
         entangler="none" if config.source == "no_entangler" else config.entangler,
         source=config.source,
         preset=config.preset,
-        n_angles=circuit.n_parameters if config.source in MIXED else 0,
-        n_circuits=len(modules) if config.source in MIXED else 0,
-        circuit_executions=tokens * len(modules),
+        n_angles=circuit.n_parameters if circuits else 0,
+        n_circuits=len(circuits),
+        circuit_executions=tokens * len(circuits),
     )
 
 

@@ -1,11 +1,10 @@
 """Tasks of lm-evaluation-harness on a finished run: the live model, its tokenizer, the harness's definitions."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from qpeft.errors import ConfigError, DataError, MissingExtraError, nearest
+from qpeft.errors import ConfigError, DataError, import_extra, nearest
 from qpeft.records import RECORD, Metric, read_record
 from qpeft.training.reload import open_run
 
@@ -67,12 +66,7 @@ def library(name: str) -> Any:
     Raises:
         MissingExtraError: It cannot be imported.
     """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise MissingExtraError(
-            f"tasks need lm-evaluation-harness; {error}. Install it: pip install 'qpeft[lm-eval]'"
-        ) from error
+    return import_extra(name, "tasks need lm-evaluation-harness", "Install it: pip install 'qpeft[lm-eval]'")
 
 
 def find_tasks(tasks: Sequence[str], include: Path | None) -> Any:

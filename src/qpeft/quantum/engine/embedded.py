@@ -43,6 +43,7 @@ Move = tuple[int, int, int] | tuple[Tensor, Tensor]
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)  # what is kept must be of use in training, too
 def real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Program | None:
     """The program of a circuit that needs no complex numbers, cached; None for others.
 
@@ -50,12 +51,6 @@ def real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> 
     the real amplitude of index k by i to the number of its ones, and the S^-1 at the end changes no probability. The
     real and the imaginary amplitudes are two real states.
     """
-    return _real_program(circuit, device, dtype)
-
-
-@lru_cache(maxsize=256)
-@torch.inference_mode(False)  # what is kept must be of use in training, too
-def _real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Program | None:
     masks = torch.ones(1, 2**circuit.n_qubits)
     if not circuit.is_real:
         twin = _with_ry(circuit)
