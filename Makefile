@@ -25,7 +25,7 @@ check: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) -e '.[dev,pennylane,qiskit,text,trl,quantised]'
+	$(INSTALL) -e '.[dev,figures,pennylane,qiskit,quantised,text,trackers,trl]'
 	@touch $@
 
 clean:

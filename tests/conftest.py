@@ -14,7 +14,9 @@ from tiny_models import save_tiny_base, save_tiny_texts, tiny_llama
 
 # CI also runs the core as if no extra were installed.
 if os.environ.get("QPEFT_WITHOUT_EXTRAS"):
-    extras = "pennylane qiskit qiskit_aer sklearn trl bitsandbytes sacrebleu rouge_score bert_score"
+    extras = (
+        "pennylane qiskit qiskit_aer sklearn trl bitsandbytes sacrebleu rouge_score bert_score matplotlib tensorboard"
+    )
     sys.modules |= dict.fromkeys(extras.split())  # type: ignore[arg-type]
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -12,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from qpeft.records import Comparison, MethodSpec, RunSpec, TrainSpec, read_record
-from qpeft.records.spec import BertScoreSpec, EvalSpec, GenerationSpec
+from qpeft.records import (
+    BertScoreSpec,
+    Comparison,
+    EvalSpec,
+    GenerationSpec,
+    MethodSpec,
+    RunSpec,
+    TrainSpec,
+    read_record,
+)
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 OPTIONS = st.dictionaries(st.text(), SCALARS | st.lists(SCALARS, max_size=3), max_size=4)

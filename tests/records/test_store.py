@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from qpeft.errors import RecordError
-from qpeft.records import RECORD, RunRecord, RunSpec, find_records, read_record, write_atomically, write_record
+from qpeft.records import PLAN, RECORD, RunRecord, RunSpec, find_records, read_record, write_atomically, write_record
 
 Make = Callable[..., RunRecord]
 
@@ -134,6 +134,18 @@ def test_records_are_found_below_a_folder_in_order(make: Make, spec: RunSpec, tm
     found = find_records(tmp_path)
     assert [(r.spec.label, r.seed) for r in found] == [("a", 2), ("b", 0), ("b", 1), ("qpa", 0)]
     assert find_records(tmp_path / "runs" / found[0].spec.folder()) == found[:1]
+
+
+def test_a_comparison_below_a_folder_is_another_one(make: Make, spec: RunSpec, tmp_path: Path) -> None:
+    for seed, place in enumerate((tmp_path, tmp_path / "second", tmp_path / "second" / "third")):
+        run = spec.model_copy(update={"seed": seed})
+        write_record(make(spec=run), place / run.folder() / RECORD)
+        write_atomically(place / PLAN, "{}")
+    assert [record.seed for record in find_records(tmp_path)] == [0]
+    assert [record.seed for record in find_records(tmp_path / "second")] == [1]
+    assert [record.seed for record in find_records(tmp_path / "second" / "third")] == [2]
+    (tmp_path / "second" / PLAN).unlink()
+    assert [record.seed for record in find_records(tmp_path)] == [0, 1]
 
 
 def test_find_refuses_what_is_no_folder_and_names_damage(make: Make, tmp_path: Path) -> None:

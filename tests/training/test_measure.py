@@ -24,6 +24,7 @@ pytest.importorskip("rouge_score")
 MakeSpec = Callable[..., RunSpec]
 ANSWERS = {"max_new_tokens": 6, "batch_size": 3}
 SCORED = ["bleu", "rouge1", "rouge2", "rougeL"]
+PADDED = ["perplexity_padded", "padded_share_real", "padded_nll_pad"]
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +71,7 @@ def test_nothing_new_is_measured_unasked(make: MakeSpec, base: Base, tmp_path: P
     spec = make()
     metrics, blocks = measure(spec, base.model, base, rows_of(spec, base), tmp_path)
     assert names(metrics, "valid") == ["perplexity"]
-    assert names(metrics) == ["perplexity", "perplexity_padded"]
+    assert names(metrics) == ["perplexity", *PADDED]
     assert [sums.split for sums in blocks] == ["valid", "test"]
     assert list(tmp_path.iterdir()) == []
 
@@ -87,7 +88,7 @@ def test_answers_are_scored_and_some_are_kept(make: MakeSpec, base: Base, tmp_pa
     data = rows_of(spec, base)
     metrics, _ = measure(spec, base.model, base, data, tmp_path)
     assert names(metrics, "valid") == ["perplexity", "token_accuracy"]
-    assert names(metrics) == ["perplexity", "perplexity_padded", "token_accuracy", *SCORED]
+    assert names(metrics) == ["perplexity", *PADDED, "token_accuracy", *SCORED]
     assert measure(spec, base.model, base, data, tmp_path)[0] == metrics
     answers = generate_answers(base.model, base.tokenizer, data.test, GenerationSpec(**ANSWERS))
     scores = [bleu(answers.outputs, answers.references), *rouge(answers.outputs, answers.references)]

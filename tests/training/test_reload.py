@@ -33,6 +33,8 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 ADAPTERS = ["lora", "head", "saved", "qpa", "prefix"]
 
+PADDED = ["perplexity_padded", "padded_share_real", "padded_nll_pad"]
+
 
 @pytest.fixture(scope="module")
 def runs(make_spec: MakeSpec, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, RunRecord]]:
@@ -66,7 +68,7 @@ def test_a_saved_run_measures_the_same(name: str, split: Any, runs: dict[str, tu
     folder, record = runs[name]
     found = measure_saved(folder, data=None, split=split, padded=True)
     assert found == [metric for metric in record.metrics if metric.split == split]
-    assert [metric.name for metric in found] == ["perplexity"] + ["perplexity_padded"] * (split == "test")
+    assert [metric.name for metric in found] == ["perplexity"] + PADDED * (split == "test")
 
 
 def test_training_moved_every_method(runs: dict[str, tuple[Path, RunRecord]]) -> None:

@@ -11,6 +11,7 @@ from qpeft.errors import ConfigError, nearest
 if TYPE_CHECKING:
     from qpeft.records import Comparison, RunSpec
 
+REPORT_TO = "Follow runs with tensorboard, trackio, wandb or mlflow; several times or a,b."
 EXAMPLE = (
     "Example:  qpeft train --method '{name: qpa, n_mlp: 512, over: {name: lora, r: 4, target_modules: all-linear}}' "
     "--data my_texts/ --steps 200 --learning-rate 1e-2 --out runs/mine"
@@ -27,6 +28,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     seed: Annotated[int, typer.Option(help="Seed of adapter, generator and data order.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.batch_size=4")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of this run; runs/train/NAME by default.")] = None,
+    report_to: Annotated[list[str] | None, typer.Option(help=REPORT_TO)] = None,
 ) -> None:
     """Train one method, measure it, write adapter and record; run it again to go on after an interruption."""
     from qpeft.recipes import load_recipe
@@ -46,13 +48,22 @@ def command(  # noqa: PLR0913 - one argument a flag
 
     folder = out or Path("runs") / "train" / spec.folder()
     with Bars() as bars:
-        record = train_run(spec, folder, bars.start(spec))
+        record = train_run(spec, folder, bars.start(spec), words(report_to))
     for metric in record.metrics:
         typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:10.3f}   {metric.signature}")
     info = record.train_info
     typer.echo(
         f"trained {info.num_trainable_params:,} numbers for an adapter of {info.num_adapter_params:,}: {folder}"
     )
+
+
+def words(given: list[str] | None) -> tuple[str, ...]:
+    """The words of a flag that may be given several times or with commas; each once.
+
+    >>> words(["tensorboard, wandb", "wandb"])
+    ('tensorboard', 'wandb')
+    """
+    return tuple(dict.fromkeys(word.strip() for text in given or [] for word in text.split(",") if word.strip()))
 
 
 def pick(comparison: "Comparison", method: str) -> "RunSpec":

@@ -1,5 +1,12 @@
 """Records: what was asked for (RunSpec), what came out (RunRecord), and the append-only store."""
 
+from qpeft.records.peft_layout import final_row as final_row
+from qpeft.records.peft_layout import peft_layout as peft_layout
+from qpeft.records.plan import Selection as Selection
+from qpeft.records.plan import best_rate as best_rate
+from qpeft.records.plan import finals as finals
+from qpeft.records.plan import select as select
+from qpeft.records.plan import tunable as tunable
 from qpeft.records.record import Blocks as Blocks
 from qpeft.records.record import CurvePoint as CurvePoint
 from qpeft.records.record import MetaInfo as MetaInfo
@@ -8,15 +15,24 @@ from qpeft.records.record import Quantum as Quantum
 from qpeft.records.record import RunInfo as RunInfo
 from qpeft.records.record import RunRecord as RunRecord
 from qpeft.records.record import TrainInfo as TrainInfo
+from qpeft.records.spec import BertScoreSpec as BertScoreSpec
 from qpeft.records.spec import Comparison as Comparison
 from qpeft.records.spec import DataSpec as DataSpec
 from qpeft.records.spec import EvalSpec as EvalSpec
+from qpeft.records.spec import GenerationSpec as GenerationSpec
 from qpeft.records.spec import MethodSpec as MethodSpec
 from qpeft.records.spec import ModelSpec as ModelSpec
 from qpeft.records.spec import RunSpec as RunSpec
 from qpeft.records.spec import TrainSpec as TrainSpec
+from qpeft.records.store import PLAN as PLAN
 from qpeft.records.store import RECORD as RECORD
 from qpeft.records.store import find_records as find_records
 from qpeft.records.store import read_record as read_record
 from qpeft.records.store import write_atomically as write_atomically
 from qpeft.records.store import write_record as write_record
+from qpeft.records.study import StudyRecord as StudyRecord
+from qpeft.records.study import StudyRow as StudyRow
+from qpeft.records.study import StudySpec as StudySpec
+from qpeft.records.study import kept_study as kept_study
+from qpeft.records.study import read_study as read_study
+from qpeft.records.study import write_study as write_study

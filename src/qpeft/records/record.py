@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from qpeft.records.spec import RunSpec, Strict
+from qpeft.records.spec import RunSpec, Strict, later
 
 
 class Metric(Strict):
@@ -57,8 +57,9 @@ class RunInfo(Strict):
     """When and how the run was made (peft: run_info)."""
 
     created_at: str
-    total_time: float = Field(description="seconds from start to record, all sessions of the run")
-    experiment_name: str
+    total_time: float = Field(description="seconds from start to record; of a resumed run, its last session")
+    experiment_name: str = Field(description="method/folder of the run")
+    peft_branch: str | None = later(None, "the installed peft, as the tag of its release; peft's own runs: a branch")
     train_config: dict[str, Any]
     peft_config: dict[str, Any] | None
     error_msg: str = ""
@@ -68,9 +69,16 @@ class TrainInfo(Strict):
     """Sizes and cost (peft: train_info)."""
 
     accelerator_memory_max: int = Field(description="bytes; 0 on CPU")
+    accelerator_memory_reserved_avg: int | None = later(
+        None, "bytes reserved after a step, mean over the steps; 0 on CPU; None: not measured"
+    )
+    accelerator_memory_reserved_99th: int | None = later(None, "the same, 99th percentile")
     process_memory_max: int = Field(description="bytes of resident memory at its peak")
-    train_time: float = Field(description="seconds inside the training loop")
+    train_time: float = Field(description="seconds inside the training loop; of a resumed run, its last session")
     step_time_median: float = Field(description="seconds of one optimizer step, median")
+    optimizer_time_median: float | None = later(
+        None, "seconds of the optimizer's part of a step, QPA's generator included; None: not measured"
+    )
     file_size: int = Field(description="bytes of the saved adapter")
     num_trainable_params: int = Field(description="numbers the optimizer really trains")
     num_adapter_params: int = Field(description="numbers of the adapter that is saved")

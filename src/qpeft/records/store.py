@@ -10,6 +10,8 @@ from qpeft.errors import RecordError
 from qpeft.records.record import RunRecord
 
 RECORD = "record.json"
+# A folder with such a file holds a comparison of its own, with the plan of its runs.
+PLAN = "plan.json"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -56,11 +58,14 @@ def read_record(path: Path) -> RunRecord:
 def find_records(folder: Path) -> list[RunRecord]:
     """All records at or below a folder, in order of label, purpose and seed.
 
+    A folder below it that has a plan of its own, such as ``equal-time``, is another comparison and left out.
+
     Raises:
         RecordError: the folder does not exist, or a record in it is damaged.
     """
     if not folder.is_dir():
         raise RecordError(f"a folder with records was expected, got {folder}")
     paths = {*folder.rglob(RECORD), *folder.rglob("*.record.json")}
-    records = [read_record(path) for path in sorted(paths)]
+    others = {path.parent for path in folder.rglob(PLAN)} - {folder}
+    records = [read_record(path) for path in sorted(paths) if others.isdisjoint(path.parents)]
     return sorted(records, key=lambda r: (r.spec.label, r.spec.purpose, r.seed))

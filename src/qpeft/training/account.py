@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import peft
 from transformers import Trainer
 
 from qpeft.qpa import QPAOptimizer
-from qpeft.records import CurvePoint, Quantum, TrainInfo
+from qpeft.records import CurvePoint, Quantum, RunInfo, RunSpec, TrainInfo
+from qpeft.records.peft_layout import experiment_name
 from qpeft.training.callbacks import Watch
 from qpeft.training.environment import peak_memory
 from qpeft.training.methods import Built
@@ -32,16 +35,32 @@ def qpa_optimizer(trained: Trained | None) -> QPAOptimizer | None:
     return optimizer if isinstance(optimizer, QPAOptimizer) else None
 
 
+def run_info(spec: RunSpec, built: Built, created: str, seconds: float) -> RunInfo:
+    """When and how the run was made; ``model_id`` and the peft release are what peft's tools look for."""
+    return RunInfo(
+        created_at=created,
+        total_time=round(seconds, 3),
+        experiment_name=experiment_name(spec),
+        peft_branch=f"v{peft.__version__}",
+        train_config={"model_id": spec.model.name, **spec.train.model_dump()},
+        peft_config=plain(built.peft_config, spec.model.name),
+    )
+
+
 def train_info(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None, size: int) -> TrainInfo:
     """Counts and costs."""
     adapter = sum(p.numel() for _, p in built.named_trainable()) if built.trained else 0
     device_peak, process_peak = peak_memory()
     state = trained.trainer.state if trained else None
+    reserved = trained.watch.reserved if trained else []
     return TrainInfo(
         accelerator_memory_max=device_peak,
+        accelerator_memory_reserved_avg=int(np.mean(reserved or [0])),
+        accelerator_memory_reserved_99th=int(np.percentile(reserved or [0], 99)),
         process_memory_max=process_peak,
         train_time=round(trained.seconds, 3) if trained else 0.0,
         step_time_median=round(trained.watch.median(), 5) if trained else 0.0,
+        optimizer_time_median=round(trained.watch.optimizer_median(), 6) if trained else None,
         file_size=size,
         num_trainable_params=optimizer.generator.n_trainable if optimizer else adapter,
         num_adapter_params=adapter,

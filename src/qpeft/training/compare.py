@@ -1,16 +1,16 @@
 """A comparison: tune every method on the same grid, run every seed, skip what is done, go on after a failure."""
 
-import math
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from qpeft.errors import ConfigError
-from qpeft.records import Comparison, RunRecord, RunSpec, write_atomically
+from qpeft.records import Comparison, RunRecord, RunSpec, best_rate, finals, tunable, write_atomically
 from qpeft.training.callbacks import Progress, Silent
 from qpeft.training.methods import check_method
 from qpeft.training.run import train_run
+from qpeft.training.trackers import check_trackers
 
 
 @dataclass
@@ -21,7 +21,12 @@ class Outcome:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-def run_comparison(comparison: Comparison, folder: Path, progress: "ComparisonProgress | None" = None) -> Outcome:
+def run_comparison(
+    comparison: Comparison,
+    folder: Path,
+    progress: "ComparisonProgress | None" = None,
+    report_to: Sequence[str] = (),
+) -> Outcome:
     """Do every run of a comparison that is not on disk yet.
 
     The learning rate of a method is the one with the lowest validation perplexity among its tuning runs, whose
@@ -31,20 +36,24 @@ def run_comparison(comparison: Comparison, folder: Path, progress: "ComparisonPr
         comparison: Methods, seeds, grid.
         folder: One sub-folder a run; an interrupted comparison goes on here.
         progress: Shows where it stands.
+        report_to: Trackers that follow every run; they do not decide its result.
 
     Returns:
         Records of all runs that succeeded, and the failures.
 
     Raises:
-        ConfigError: Methods of the comparison cannot be used; nothing was run.
+        ConfigError: Methods of the comparison or trackers cannot be used; nothing was run.
+        MissingExtraError: A tracker is not installed; nothing was run.
     """
+    check_trackers(report_to)
     progress = progress or ComparisonProgress()
     outcome = Outcome()
     progress.plan(len(planned(comparison)))
     for run in comparison.runs:
-        rate = tuned_rate(comparison, run, folder, outcome, progress) if tunable(comparison, run) else None
+        tune = tunable(comparison, run)
+        rate = tuned_rate(comparison, run, folder, outcome, progress, report_to) if tune else None
         for spec in finals(comparison, run, rate):
-            attempt(spec, folder, outcome, progress)
+            attempt(spec, folder, outcome, progress, report_to)
     return outcome
 
 
@@ -60,17 +69,6 @@ class ComparisonProgress:
 
     def end(self, spec: RunSpec, error: str | None) -> None:
         """Called after each run, with its error message if it failed."""
-
-
-def tunable(comparison: Comparison, run: RunSpec) -> bool:
-    """Whether a method has a learning rate to choose."""
-    return bool(comparison.learning_rates) and run.method.name != "base"
-
-
-def finals(comparison: Comparison, run: RunSpec, rate: float | None) -> list[RunSpec]:
-    """The final runs of a method; the base model depends on no seed and runs once."""
-    specs = comparison.final_specs(run, rate)
-    return specs[:1] if run.method.name == "base" else specs
 
 
 def planned(comparison: Comparison) -> list[RunSpec]:
@@ -95,25 +93,25 @@ def planned(comparison: Comparison) -> list[RunSpec]:
 
 
 def tuned_rate(
-    comparison: Comparison, run: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress
+    comparison: Comparison,
+    run: RunSpec,
+    folder: Path,
+    outcome: Outcome,
+    progress: ComparisonProgress,
+    report_to: Sequence[str] = (),
 ) -> float:
     """The learning rate with the lowest validation perplexity; where every rate diverged, the smallest."""
-    tried = [attempt(spec, folder, outcome, progress) for spec in comparison.tune_specs(run)]
+    tried = [attempt(spec, folder, outcome, progress, report_to) for spec in comparison.tune_specs(run)]
     return best_rate(comparison, [record for record in tried if record])
 
 
-def best_rate(comparison: Comparison, tuned: Sequence[RunRecord]) -> float:
-    """The learning rate of the best of one method's tuning records; where every rate diverged, the smallest."""
-    measured = [(record.metric("perplexity", "valid"), record.spec.train.learning_rate) for record in tuned]
-    finite = [(value, rate) for value, rate in measured if value is not None and math.isfinite(value)]
-    return min(finite)[1] if finite else min(comparison.learning_rates)
-
-
-def attempt(spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress) -> RunRecord | None:
+def attempt(
+    spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress, report_to: Sequence[str] = ()
+) -> RunRecord | None:
     """One run; its failure is noted, written beside it, and does not stop the others."""
     place = folder / spec.folder()
     try:
-        record = train_run(spec, place, progress.start(spec))
+        record = train_run(spec, place, progress.start(spec), report_to)
     except Exception as error:  # a night of other runs must not end with this one
         message = f"{type(error).__name__}: {error}"
         outcome.failures[spec.folder()] = message

@@ -65,9 +65,15 @@ def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split:
         padded=padded,
     )
     metrics = [Metric(name="perplexity", split=split, value=result.masked, signature=result.signature_masked)]
-    if result.padded is not None:
-        padded_signature = str(result.signature_padded)
-        metrics.append(Metric(name="perplexity_padded", split=split, value=result.padded, signature=padded_signature))
+    if result.padded is not None and result.share_real is not None and result.nll_per_pad is not None:
+        # With the share of real labels and the loss of a padding label the padded perplexity follows from the masked.
+        parts = {
+            "perplexity_padded": result.padded,
+            "padded_share_real": result.share_real,
+            "padded_nll_pad": result.nll_per_pad,
+        }
+        words = str(result.signature_padded)
+        metrics += [Metric(name=name, split=split, value=value, signature=words) for name, value in parts.items()]
     if spec.eval.token_accuracy or spec.eval.generation is not None:
         accuracy, words = result.accuracy, result.signature_accuracy
         metrics.append(Metric(name="token_accuracy", split=split, value=accuracy, signature=words))

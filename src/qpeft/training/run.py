@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,26 +17,30 @@ from qpeft.errors import RecordError
 from qpeft.qpa import save_adapter
 from qpeft.qpa.bake import save_generator
 from qpeft.qpa.optimizer import QPAOptimizer
-from qpeft.records import RECORD, RunInfo, RunRecord, RunSpec, read_record, write_atomically, write_record
-from qpeft.training.account import Trained, curve, plain, qpa_optimizer, quantum, train_info
+from qpeft.records import RECORD, RunRecord, RunSpec, final_row, read_record, write_atomically, write_record
+from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
 from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import Base, load_base
+from qpeft.training.trackers import Trackers
 from qpeft.tuners.qaa.monitor import QAAMonitor
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
 OWNER = "identity.txt"
 
 
-def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> RunRecord:
+def train_run(
+    spec: RunSpec, folder: Path, progress: Progress | None = None, report_to: Sequence[str] = ()
+) -> RunRecord:
     """Do one run, or finish it, or return the record of a finished one.
 
     Args:
         spec: Everything that decides the result.
         folder: Of this run alone; receives ``adapter/``, ``probe.safetensors`` and ``record.json``.
         progress: Shows steps and phases.
+        report_to: Trackers that follow the run; they do not decide its result.
 
     Returns:
         The record, also on disk.
@@ -46,7 +51,12 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     done = finished(spec, folder)
     if done is not None:
         return done
-    progress = progress or Silent()
+    with Trackers(report_to, folder) as trackers:
+        return new_run(spec, folder, progress or Silent(), trackers)
+
+
+def new_run(spec: RunSpec, folder: Path, progress: Progress, trackers: Trackers) -> RunRecord:
+    """Do one run that has no record yet; the arguments are those of `train_run`."""
     began, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     check_method(spec.method)
     progress.phase("load")
@@ -59,7 +69,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
     for note in built.notes:
         progress.note(note)
     progress.phase("train")
-    trained = train(spec, built, base, data, folder, progress) if built.trained else None
+    trained = train(spec, built, base, data, folder, progress, trackers) if built.trained else None
     optimizer = qpa_optimizer(trained)
     if optimizer is not None:
         optimizer.finish()
@@ -70,13 +80,7 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
         identity=spec.identity(),
         seed=spec.seed,
         spec=spec,
-        run_info=RunInfo(
-            created_at=created,
-            total_time=round(time.perf_counter() - began, 3),
-            experiment_name=f"{spec.method.name}/{spec.label}",
-            train_config=spec.train.model_dump(),
-            peft_config=plain(built.peft_config, spec.model.name),
-        ),
+        run_info=run_info(spec, built, created, time.perf_counter() - began),
         train_info=train_info(built, optimizer, trained, size),
         meta_info=meta_info(base.info, dataset_info(texts, data)),
         metrics=metrics,
@@ -85,9 +89,12 @@ def train_run(spec: RunSpec, folder: Path, progress: Progress | None = None) -> 
         quantum=quantum(built, optimizer, trained),
         notes=[*built.notes, *warnings_of(built), *answer_notes(spec.eval.generation)],
     )
+    rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
+    record = record.model_copy(update={"train_info": rows})
     if built.peft_config is not None:
         write_card(folder / ADAPTER, {f"{metric.name} ({metric.split})": metric.value for metric in metrics})
     write_record(record, folder / RECORD)
+    trackers.finish(metrics)
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     return record
 
@@ -107,7 +114,9 @@ def finished(spec: RunSpec, folder: Path) -> RunRecord | None:
     return record
 
 
-def train(spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress) -> Trained:
+def train(
+    spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress, trackers: Trackers
+) -> Trained:
     """Train through transformers.Trainer, from the last complete checkpoint if there is one."""
     write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
     watch = Watch(progress)
@@ -117,7 +126,7 @@ def train(spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, 
         train_dataset=features(data.train),
         data_collator=collate_for(spec.data, base.tokenizer),
         optimizer_cls_and_kwargs=built.optimizer(spec.train),
-        callbacks=[watch, Checkpoints(), *built.callbacks],
+        callbacks=[watch, Checkpoints(), *built.callbacks, trackers],
     )
     trainer.remove_callback(PrinterCallback)
     began = time.perf_counter()
@@ -151,7 +160,9 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         dataloader_pin_memory=cuda,
         use_cpu=not cuda,
         disable_tqdm=True,
-        report_to="none",
+        report_to="none",  # `Trackers` does it
+        run_name=spec.folder(),
+        project="qpeft",
         **({"gradient_checkpointing": True} if train.gradient_checkpointing else {}),
     )
 
