@@ -71,7 +71,9 @@ def record(
     spec = RunSpec.model_validate(body)
     blocks = _blocks(level, seed)
     curve = [
-        CurvePoint(step=s, loss=level + 4 * math.exp(-s / 30) + seed / 100, learning_rate=0.01)
+        CurvePoint(
+            step=s, loss=level + 4 * math.exp(-s / 30) + seed / 100 + 0.1 * (-1) ** (s // 5), learning_rate=0.01
+        )
         for s in range(0, 200, 5)
     ]
     fields: dict[str, Any] = {

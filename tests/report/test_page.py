@@ -1,6 +1,7 @@
 """The page: well formed, offline, escaped, complete; the tables for terminal and documents; the CSV file."""
 
 import csv
+import os
 import re
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from rich.console import Console
 from qpeft.errors import RecordError
 from qpeft.records import MethodSpec, RunRecord
 from qpeft.report import caveats, circuit_verdicts, markdown_table, print_table, summarise, write_csv, write_page
-from qpeft.report.figures import PALETTE, looks
+from qpeft.report.drawing import PALETTE, looks
 
 Make = Callable[..., RunRecord]
 VOID = {"meta", "br", "hr", "img", "link", "input", "col"}
@@ -93,7 +94,37 @@ def test_page_tells_numbers_verdicts_and_commands(page: Path) -> None:
     assert "qpeft compare recipe.yaml" in text
     assert "masked, per token" in text
     assert "learning_rate: 0.01" in text
-    assert {f"figure-{name}" for name in ("perplexity", "size", "loss", "tuning", "twins")} <= set(reader.ids)
+    names = ("perplexity", "ranks", "size", "time", "loss", "tuning", "twins")
+    assert {f"figure-{name}" for name in names} <= set(reader.ids)
+
+
+def test_the_same_records_give_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+    """Records of another process, with other hashes of words: nothing hangs on time, order of sets or chance."""
+    records = Path(__file__).parents[2] / "results" / "wikitext2"
+    code = (
+        "import hashlib, sys; from pathlib import Path; from qpeft.records import find_records; "
+        "from qpeft.report import write_page; "
+        "page = write_page(find_records(Path(sys.argv[1])), Path(sys.argv[2]), 'T'); "
+        "print(hashlib.sha256(page.read_bytes()).hexdigest())"
+    )
+    digests = set()
+    for seed in ("1", "2"):
+        command = [sys.executable, "-c", code, str(records), str(tmp_path / f"{seed}.html")]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        digests.add(subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout)
+    assert len(digests) == 1
+
+
+def test_every_figure_has_buttons_that_name_it(page: Path) -> None:
+    reader = read(page)
+    figures = {
+        value.removeprefix("figure-") for _, name, value in reader.attributes if name == "id" and "figure-" in value
+    }
+    buttons = [value for tag, name, value in reader.attributes if (tag, name) == ("button", "data-figure")]
+    assert sorted(buttons) == sorted(3 * list(figures))
+    names = [value for tag, name, value in reader.attributes if (tag, name) == ("button", "aria-label")]
+    assert len(set(names)) == len(names)
+    assert "Save as CSV: Test perplexity" in names
 
 
 def test_labels_are_escaped_everywhere(make: Make, tmp_path: Path) -> None:

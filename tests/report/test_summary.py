@@ -9,6 +9,7 @@ import pytest
 from qpeft.errors import RecordError
 from qpeft.records import Metric, RunRecord
 from qpeft.report import Row, summarise
+from qpeft.report.tables import cost
 
 Make = Callable[..., RunRecord]
 
@@ -48,6 +49,22 @@ def test_sizes_costs_and_circuit_come_from_the_records(comparison: list[RunRecor
 def test_step_time_is_the_median_over_seeds(make: Make) -> None:
     runs = [make("a", seed=i, info={"step_time_median": t}) for i, t in enumerate((0.1, 0.2, 9.0))]
     assert summarise(runs)[0].step_seconds == 0.2
+
+
+def test_speed_and_optimizer_share_are_medians_of_the_timed_runs(make: Make) -> None:
+    runs = [make("a", seed=0, info={"optimizer_time_median": 0.02}), make("a", seed=1)]
+    row = summarise(runs)[0]
+    assert row.optimizer_share == pytest.approx(0.2)
+    assert row.tokens_per_second == pytest.approx(100_000 / 20)
+    table = cost([row])
+    assert table.columns[2] == "Optimizer and generator"
+    assert table.rows[0][2:4] == ["20.0 %", "5,000"]
+    assert "Optimizer and generator" not in cost(summarise(runs[1:])).columns
+
+
+def test_what_does_not_train_has_no_speed(make: Make) -> None:
+    row = summarise([make("base", info={"train_time": 0.0, "step_time_median": 0.0, "optimizer_time_median": 0.0})])[0]
+    assert (row.optimizer_share, row.tokens_per_second) == (None, None)
 
 
 def test_final_loss_is_the_mean_of_the_last_tenth(make: Make) -> None:

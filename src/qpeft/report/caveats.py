@@ -25,7 +25,8 @@ def caveats(records: Iterable[RunRecord], rows: Sequence[Row]) -> list[str]:
     """
     kept = list(records)
     groups, tuned = final_groups(kept), tune_groups(kept)
-    found = [_few_seeds(rows), _failed(rows), _no_interval(rows), *_unequal(groups), _signatures(groups)]
+    found = [_few_seeds(rows), _failed(rows), _no_interval(rows), _still_improving(rows)]
+    found += [*_unequal(groups), _signatures(groups)]
     return [note for note in (*found, _tuning_budget(rows), *_edges(groups, tuned)) if note]
 
 
@@ -49,6 +50,15 @@ def _failed(rows: Sequence[Row]) -> str:
 def _no_interval(rows: Sequence[Row]) -> str:
     bare = [row.label for row in rows if row.perplexity is not None and row.low is None]
     return f"No interval, because the records hold too few block sums: {', '.join(bare)}." * bool(bare)
+
+
+def _still_improving(rows: Sequence[Row]) -> str:
+    falling = [(row.label, row.ending.change) for row in rows if row.ending is not None and row.ending.improving]
+    listed = ", ".join(f"{label} ({100 * change:+.1f} %)" for label, change in falling)
+    return (
+        "Still improving at the end of training (training loss of the last fifth against the fifth before): "
+        f"{listed}. More steps could change their place."
+    ) * bool(falling)
 
 
 def _unequal(groups: Groups) -> list[str]:

@@ -21,6 +21,7 @@ INFO = (
     "num_total_params",
     "train_time",
     "step_time_median",
+    "optimizer_time_median",
     "train_tokens",
     "file_size",
     "accelerator_memory_max",

@@ -1,8 +1,7 @@
 """One self-contained HTML page of a comparison: opens from disk, asks the network for nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,20 +9,23 @@ from typing import Any
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from plotly import graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from qpeft.records import RunRecord, write_atomically
-from qpeft.report import figures, tables
+from qpeft.report import tables
 from qpeft.report.caveats import caveats
+from qpeft.report.circuit import circuit_verdicts
+from qpeft.report.convergence import last_rates
+from qpeft.report.gallery import Drawing, gallery
 from qpeft.report.groups import Groups, final_groups, tune_groups
+from qpeft.report.samples import Samples, side_by_side
 from qpeft.report.summary import Row, summarise
-from qpeft.report.verdict import TWINS, Twin, choose_baseline, conclusion, differences, find_twins, twin_verdict
+from qpeft.report.verdict import choose_baseline, differences
 
 PLOTLY_CONFIG = {
     "displaylogo": False,
     "responsive": True,
-    "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]],
+    "modeBarButtons": [["zoom2d", "resetScale2d"]],
 }
 
 
@@ -32,21 +34,18 @@ class Figure:
     """A figure, ready to inline, with the words that say what it shows."""
 
     name: str
+    title: str
     caption: str
     html: Markup
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitVerdict:
-    """All that is known about what one trained circuit contributed."""
-
-    label: str
-    conclusion: str
-    twins: list[Twin]
-
-
 def write_page(
-    records: Iterable[RunRecord], path: Path, title: str, commands: Sequence[str] = (), baseline: str | None = None
+    records: Iterable[RunRecord],
+    path: Path,
+    title: str,
+    commands: Sequence[str] = (),
+    baseline: str | None = None,
+    samples: Mapping[str, Samples] | None = None,
 ) -> Path:
     """Write the report of one comparison as one HTML file.
 
@@ -57,6 +56,8 @@ def write_page(
         commands: the exact commands that make the records again, one a line.
         baseline: label all methods are compared with; by default the method a circuit generates the
             numbers of, else the classical method with the lowest perplexity.
+        samples: label -> its first answers, as ``find_samples`` reads them; by default the page holds no text of
+            the data.
 
     Returns:
         The path.
@@ -66,22 +67,9 @@ def write_page(
     """
     kept = list(records)
     rows = summarise(kept)
-    write_atomically(path, _render(_context(kept, rows, title, list(commands), baseline)))
+    context = _context(kept, rows, title, list(commands), baseline)
+    write_atomically(path, _render(context | {"samples": side_by_side(samples or {})}))
     return path
-
-
-def circuit_verdicts(records: Iterable[RunRecord]) -> list[CircuitVerdict]:
-    """The verdict on every method that trains a circuit, with one sentence for each twin that was run.
-
-    Raises:
-        RecordError: there is no final record.
-    """
-    kept = list(records)
-    out = []
-    for label, twin_labels in find_twins(kept).items():
-        twins = twin_verdict(kept, label, twin_labels)
-        out.append(CircuitVerdict(label, conclusion(label, twins), twins))
-    return out
 
 
 def _context(
@@ -97,8 +85,10 @@ def _context(
         "caveats": caveats(records, rows),
         "baseline": chosen,
         "comparison": tables.comparison(rows, compared, chosen[0] if chosen else None),
+        "endings": tables.endings(rows, last_rates(records)),
         "verdicts": verdicts,
-        "figures": _figures(records, rows, verdicts),
+        "figures": {drawing.name: _inline(drawing) for drawing in gallery(records, rows, verdicts)},
+        "answers": tables.answers(rows),
         "sizes": tables.sizes(rows),
         "circuits": tables.circuits({label: runs[0] for label, runs in groups.items()}),
         "cost": tables.cost(rows),
@@ -109,7 +99,9 @@ def _context(
         "specs": {label: _spec(runs) for label, runs in groups.items()},
         # The library holds no closing script tag, so it can stand inside one.
         "plotly_js": Markup(get_plotlyjs()),
-        "written": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        # Of the records, not of today: the same records give the same bytes.
+        "n_records": len({record.identity for record in records}),
+        "newest": max(record.run_info.created_at for record in records),
         "version": version("qpeft"),
     }
 
@@ -142,45 +134,11 @@ def _facts(groups: Groups, tuned: Groups) -> dict[str, str]:
     }
 
 
-def _figures(records: list[RunRecord], rows: list[Row], verdicts: Sequence[CircuitVerdict]) -> dict[str, Figure]:
-    style = figures.looks(record.spec.label for record in records)
-    against = [
-        (f"{verdict.label}: " * (len(verdicts) > 1) + f"vs {TWINS.get(twin.source, twin.difference.baseline)}", twin)
-        for verdict in verdicts
-        for twin in verdict.twins
-    ]
-    drawn = {
-        "twins": (
-            figures.difference_bars([(name, twin.difference) for name, twin in against], style),
-            "Trained circuit minus each twin, nats per token, with 95 % intervals. Left of zero the trained "
-            "circuit is better; an interval across zero shows no measurable difference. The intervals are of one "
-            "comparison each; the verdicts also count how many there are.",
-        ),
-        "perplexity": (
-            figures.perplexity_bars(rows, style),
-            "Test perplexity with 95 % intervals, lower is better; the open marks are the single seeds.",
-        ),
-        "size": (
-            figures.perplexity_against_size(rows, style),
-            "Test perplexity against trainable numbers; lower and further left is better. The stepped line joins "
-            "the methods that no other method beats in both.",
-        ),
-        "loss": (
-            figures.loss_curves(records, style),
-            "Training loss: the mean over seeds; the band spans the lowest and the highest seed.",
-        ),
-        "tuning": (
-            figures.tuning(records, style),
-            "Every tuning run with a result: learning rate against validation perplexity, lower is better. "
-            "A ring marks the learning rate of the final runs.",
-        ),
-    }
-    return {name: _inline(name, caption, figure) for name, (figure, caption) in drawn.items() if figure is not None}
-
-
-def _inline(name: str, caption: str, figure: go.Figure) -> Figure:
-    html = figure.to_html(full_html=False, include_plotlyjs=False, config=PLOTLY_CONFIG, div_id=f"figure-{name}")
-    return Figure(name, caption, Markup(html))
+def _inline(drawing: Drawing) -> Figure:
+    html = drawing.figure.to_html(
+        full_html=False, include_plotlyjs=False, config=PLOTLY_CONFIG, div_id=f"figure-{drawing.name}"
+    )
+    return Figure(drawing.name, drawing.title, drawing.caption, Markup(html))
 
 
 def _spec(runs: Sequence[RunRecord]) -> str:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from qpeft.report.format import bounds, count, decimal, seconds, seed_list, table_digits
 from qpeft.report.summary import ENOUGH_SEEDS, Row
+from qpeft.report.tables import answers
 
 COLUMNS = (
     "method",
@@ -33,22 +34,14 @@ def print_table(rows: Sequence[Row], console: Console, sentences: Sequence[str] 
         console: where to print.
         sentences: plain sentences, for example those of ``twin_verdict``.
     """
-    table = Table(
-        title="Test perplexity, lower is better; 95 % intervals over seeds and text",
-        title_justify="left",
-        header_style="bold",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    for index, column in enumerate(NARROW):
-        table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=index > 0)
+    narrow = []
     for row, cells in zip(rows, _cells(rows), strict=True):
-        # Text, not str: a label in square brackets is no markup.
         label, perplexity, interval, padded, trainable, step, qubits, _ = cells
         train = seconds(row.train_seconds)
-        narrow = (label, f"{perplexity} {interval}", padded, trainable, step, train, qubits)
-        table.add_row(*(Text(cell) for cell in narrow))
-    console.print(table)
+        narrow.append([label, f"{perplexity} {interval}", padded, trainable, step, train, qubits])
+    console.print(_table("Test perplexity, lower is better; 95 % intervals over seeds and text", NARROW, narrow))
+    if (texts := answers(rows)) is not None:
+        console.print(_table(texts.caption, texts.columns, texts.rows))
     few = [row.label for row in rows if len(row.seeds) < ENOUGH_SEEDS and row.trainable]
     if few:
         console.print(Text(f"Fewer than {ENOUGH_SEEDS} seeds: {', '.join(few)}."))
@@ -57,7 +50,7 @@ def print_table(rows: Sequence[Row], console: Console, sentences: Sequence[str] 
 
 
 def markdown_table(rows: Sequence[Row]) -> str:
-    """The comparison as a Markdown table.
+    """The comparison as a Markdown table, and below it a second one of answers where any were measured.
 
     Args:
         rows: the rows of ``summarise``.
@@ -68,9 +61,25 @@ def markdown_table(rows: Sequence[Row]) -> str:
     >>> markdown_table([]).splitlines()[0][:44]
     '| method | test perplexity | 95 % interval |'
     """
-    lines = [COLUMNS, *([cell.replace("|", "\\|") for cell in cells] for cells in _cells(rows))]
+    text = _markdown(COLUMNS, _cells(rows))
+    texts = answers(rows)
+    return text if texts is None else f"{text}\n{texts.caption}.\n\n{_markdown(texts.columns, texts.rows)}"
+
+
+def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    table = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=index > 0)
+    for cells in rows:
+        # Text, not str: a label in square brackets is no markup.
+        table.add_row(*(Text(cell) for cell in cells))
+    return table
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, *([cell.replace("|", "\\|") for cell in cells] for cells in rows)]
     text = [f"| {' | '.join(cells)} |" for cells in lines]
-    text.insert(1, "|:---|" + "---:|" * (len(COLUMNS) - 1))
+    text.insert(1, "|:---|" + "---:|" * (len(columns) - 1))
     return "\n".join(text) + "\n"
 
 
