@@ -24,6 +24,7 @@ from qpeft.circuits import build_ansatz
 from qpeft.quantum.layer import EmbeddedCircuit
 from qpeft.records import MethodSpec, TrainSpec, write_atomically
 from qpeft.training.methods import build_method
+from qpeft.training.studies.timing import Parts, take_turns, timed_step
 
 METHODS = {
     "lora q,v r=4": MethodSpec(name="lora", options={"r": 4, "target_modules": ["q_proj", "v_proj"]}),
@@ -60,19 +61,6 @@ def counts() -> list[dict[str, Any]]:
     return rows
 
 
-def step(model: Any, optimizer: torch.optim.Optimizer, ids: Tensor) -> tuple[float, float, float]:
-    """Seconds of forward, backward and optimizer."""
-    marks = [time.perf_counter()]
-    loss = model(input_ids=ids, labels=ids).loss
-    marks.append(time.perf_counter())
-    loss.backward()
-    marks.append(time.perf_counter())
-    optimizer.step()
-    optimizer.zero_grad()
-    marks.append(time.perf_counter())
-    return marks[1] - marks[0], marks[2] - marks[1], marks[3] - marks[2]
-
-
 def steps(tokens: int, turns: int) -> list[dict[str, Any]]:
     """Alternating optimizer steps of every method."""
     ready = {}
@@ -81,12 +69,11 @@ def steps(tokens: int, turns: int) -> list[dict[str, Any]]:
         kind, options = built.optimizer(TrainSpec())
         ready[name] = (built.model.train(), kind([p for _, p in built.named_trainable()], **options))
     ids = torch.randint(2, 50000, (1, tokens), generator=torch.Generator().manual_seed(0))
-    times: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ready}
-    for turn in range(turns + 2):
-        for name, (model, optimizer) in ready.items():
-            taken = step(model, optimizer, ids)
-            if turn >= 2:
-                times[name].append(taken)
+
+    def taker(model: Any, optimizer: torch.optim.Optimizer) -> Callable[[], Parts]:
+        return lambda: timed_step(model, optimizer, ids)
+
+    times = take_turns({name: taker(*pair) for name, pair in ready.items()}, turns, 2)
     rows = []
     for name, taken in times.items():
         ratios = [sum(a) / sum(b) for a, b in zip(taken, times[REFERENCE], strict=True)]

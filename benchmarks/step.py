@@ -7,7 +7,7 @@ The generator's share is measured beside it: one forward and backward of circuit
 
 import argparse
 import json
-import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,6 +18,7 @@ from qpeft.qpa import QPAOptimizer
 from qpeft.records import MethodSpec, ModelSpec, TrainSpec, write_atomically
 from qpeft.training.methods import build_method
 from qpeft.training.models import load_base
+from qpeft.training.studies.timing import Parts, take_turns, timed_step
 
 LORA = MethodSpec(name="lora", options={"r": 4, "lora_alpha": 8, "target_modules": "all-linear"})
 
@@ -36,14 +37,9 @@ def prepare(method: MethodSpec, model: str) -> tuple[Any, torch.optim.Optimizer]
     return built.model.train(), kind(parameters, **options)
 
 
-def step(model: Any, optimizer: torch.optim.Optimizer, ids: torch.Tensor) -> tuple[float, float]:
-    """Seconds of forward and backward, and of the optimizer."""
-    began = time.perf_counter()
-    model(input_ids=ids, labels=ids).loss.backward()
-    middle = time.perf_counter()
-    optimizer.step()
-    optimizer.zero_grad()
-    return middle - began, time.perf_counter() - middle
+def taker(model: Any, optimizer: torch.optim.Optimizer, ids: torch.Tensor) -> Callable[[], Parts]:
+    """A step, to be called in turns."""
+    return lambda: timed_step(model, optimizer, ids)
 
 
 def main() -> None:
@@ -62,24 +58,19 @@ def main() -> None:
     }
     ready = {name: prepare(method, arguments.model) for name, method in methods.items()}
     ids = torch.randint(2, 4000, (arguments.batch, arguments.tokens), generator=torch.Generator().manual_seed(0))
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in ready}
-    for turn in range(arguments.steps + 5):
-        for name, (model, optimizer) in ready.items():
-            taken = step(model, optimizer, ids)
-            if turn >= 5:
-                times[name].append(taken)
-    reference = median(sum(pair) for pair in times["lora"])
+    times = take_turns({name: taker(*pair, ids) for name, pair in ready.items()}, arguments.steps, 5)
+    reference = median(map(sum, times["lora"]))
     rows = []
-    for name, pairs in times.items():
+    for name, parts in times.items():
         optimizer = ready[name][1]
         generated = optimizer.plan.m if isinstance(optimizer, QPAOptimizer) else None
         row = {
             "method": name,
             "generated": generated,
-            "model_ms": 1e3 * median(pair[0] for pair in pairs),
-            "optimizer_ms": 1e3 * median(pair[1] for pair in pairs),
-            "step_ms": 1e3 * median(sum(pair) for pair in pairs),
-            "ratio": median(sum(a) / sum(b) for a, b in zip(pairs, times["lora"], strict=True)),
+            "model_ms": 1e3 * median(forward + backward for forward, backward, _ in parts),
+            "optimizer_ms": 1e3 * median(part[2] for part in parts),
+            "step_ms": 1e3 * median(map(sum, parts)),
+            "ratio": median(sum(a) / sum(b) for a, b in zip(parts, times["lora"], strict=True)),
         }
         rows.append(row)
         print(

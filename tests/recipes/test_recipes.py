@@ -14,7 +14,8 @@ from qpeft.records import MethodSpec
 from qpeft.training.methods import check_method
 
 Write = Callable[..., str]
-FILES = sorted(Path(qpeft.recipes.__file__).parent.rglob("*.yaml"))
+FOLDER = Path(qpeft.recipes.__file__).parent
+FILES = sorted(path for path in FOLDER.rglob("*.yaml") if path.parent.name != "studies")
 METHODS = "title: t\nmethods:\n  base: {name: base}\n"
 
 
@@ -109,6 +110,26 @@ def test_an_unknown_key_inside_a_row_is_named_where_it_stands(write: Write) -> N
     assert fault(write, "title: t\nmethods:\n  a: {name: lora, data: 5}\n") == (
         "mine.yaml:3: methods.a.data: must be a mapping of keys; got 5"
     )
+
+
+@pytest.mark.parametrize(
+    ("typed", "place", "hint", "allowed"),
+    [
+        ("generation: {rowz: 3}", "generation.rowz", "rows", "rows, max_new_tokens, batch_size, stop, bertscore"),
+        (
+            "generation: {bertscore: {encoder: x, layr: 2}}",
+            "generation.bertscore.layr",
+            "layer",
+            "encoder, layer, rescale",
+        ),
+        ("generatoin: {}", "generatoin", "generation", "batch_size, stride, padded, token_accuracy, generation"),
+    ],
+)
+def test_an_unknown_key_below_a_section_is_named_with_its_own_neighbours(
+    typed: str, place: str, hint: str, allowed: str, write: Write
+) -> None:
+    message = fault(write, f"{METHODS}eval:\n  {typed}\n")
+    assert message == f"mine.yaml:5: eval.{place} is not a key; nearest: {hint}; allowed: {allowed}"
 
 
 def test_a_fault_of_a_setting_or_of_a_parent_names_its_place(write: Write) -> None:

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from qpeft.cli import ablate, compare, doctor, draw, estimate, evaluate, export, preview, recipes, report, train
+from qpeft.cli import (
+    ablate,
+    compare,
+    doctor,
+    draw,
+    estimate,
+    evaluate,
+    export,
+    papers,
+    preview,
+    recipes,
+    report,
+    study,
+    train,
+)
 from qpeft.errors import ConfigError, QpeftError
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -32,6 +46,8 @@ app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("preview", epilog=preview.EXAMPLE)(preview.command)
 app.command("draw", epilog=draw.EXAMPLE)(draw.command)
 app.command("recipes", epilog=recipes.EXAMPLE)(recipes.command)
+app.add_typer(papers.app, name="papers")
+app.command("study", epilog=study.EXAMPLE)(study.command)
 app.command("doctor", epilog=doctor.EXAMPLE)(doctor.command)
 
 

@@ -1,7 +1,7 @@
 """Recipe: a comparison as YAML - differences from a named base, every method a mapping, checked as a whole."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
@@ -46,8 +46,8 @@ class Recipe(Strict):
 
 
 def packaged() -> dict[str, Path]:
-    """Name and file of every recipe that ships with qpeft."""
-    return {path.stem: path for path in sorted(FOLDER.rglob("*.yaml"))}
+    """Name and file of every comparison that ships with qpeft; studies are another kind of recipe."""
+    return {path.stem: path for path in sorted(FOLDER.rglob("*.yaml")) if path.parent.name != "studies"}
 
 
 def find_recipe(name: str) -> Path:
@@ -117,12 +117,26 @@ def describe(fault: Any, path: Path, settings: list[str]) -> str:
     keys = tuple(fault["loc"])
     place, dotted = place_of(path, keys, settings), ".".join(str(key) for key in keys)
     if fault["type"] == "extra_forbidden":
-        section = SECTIONS.get(str(keys[-2])) if len(keys) > 1 else Recipe
-        fields = section.model_fields if section else {}
+        fields = keys_beside(keys)
         return f"{place}: {dotted} is not a key{nearest(str(keys[-1]), fields)}; allowed: {', '.join(fields)}"
     if fault["type"] == "missing":
         return f"{place}: {dotted} is required"
     return f"{place}: {dotted}: {fault['msg']}; got {fault['input']!r}"
+
+
+def keys_beside(keys: tuple[Any, ...]) -> list[str]:
+    """The keys that may stand where a key of a recipe stands.
+
+    >>> keys_beside(("eval", "generation", "bertscore", "layr"))
+    ['encoder', 'layer', 'rescale']
+    """
+    # The sections of a row are those of the recipe.
+    inner = keys[2:] if keys[0] == "methods" else keys
+    section: type[BaseModel] = Recipe
+    for key in inner[:-1]:
+        annotation = section.model_fields[key].annotation
+        section = next(part for part in (annotation, *get_args(annotation)) if hasattr(part, "model_fields"))
+    return list(section.model_fields)
 
 
 def expand(recipe: Recipe, name: str) -> Comparison:
