@@ -1,8 +1,10 @@
 """Copy the records of finished runs into results/ and write their page; weights stay where they are.
 
     python scripts/collect.py wikitext2 --runs runs/wikitext2
+    python scripts/collect.py --ablation runs/ablate-qpa
 
-Only runs that the recipe asks for now are taken, and all of them must be there.
+Only runs that the recipe asks for now are taken, and all of them must be there. An ablation is its own plan: all of
+its folder is taken.
 """
 
 import argparse
@@ -10,41 +12,65 @@ import sys
 from pathlib import Path
 
 from qpeft.recipes import load_recipe
-from qpeft.records import RECORD, Comparison, RunRecord, read_record, write_record
+from qpeft.records import RunRecord, find_records, select, write_record
 from qpeft.report import write_csv, write_page
-from qpeft.training.compare import best_rate, finals, tunable
+from qpeft.training.ablate import FACTORS
 
 ROOT = Path(__file__).parents[1]
 
 
-def wanted(comparison: Comparison, folder: Path) -> list[RunRecord]:
-    """The records of a comparison, tuning runs included; leaves with a message where one is missing."""
-    records: list[RunRecord] = []
-    for run in comparison.runs:
-        tuning = comparison.tune_specs(run) if tunable(comparison, run) else []
-        tuned = [read_record(folder / spec.folder() / RECORD) for spec in tuning]
-        best = best_rate(comparison, tuned) if tuned else None
-        records += [*tuned, *(read_record(folder / spec.folder() / RECORD) for spec in finals(comparison, run, best))]
-    return records
+def keep(records: list[RunRecord], out: Path) -> None:
+    """Write the records, in place of those that were there."""
+    for old in out.glob("*.record.json"):
+        old.unlink()
+    for record in records:
+        write_record(record, out / f"{record.spec.folder()}.record.json")
+
+
+def comparison(name: str, runs: Path) -> None:
+    """Collect the runs of a recipe; leaves with a message where one is missing."""
+    recipe = load_recipe(name)
+    found = select(recipe, find_records(runs))
+    if found.missing:
+        sys.exit(f"{name}: {len(found.missing)} runs are missing, the first is {found.missing[0].folder()}")
+    out = ROOT / "results" / name
+    keep(found.records, out)
+    commands = [f"qpeft compare {name} --set data.name=FOLDER"]
+    write_page(found.records, out / "report.html", recipe.title, commands, recipe.baseline)
+    write_csv(found.records, out / "runs.csv")
+    print(f"{len(found.records)} records in {out.relative_to(ROOT)}")
+
+
+def ablation(runs: Path) -> None:
+    """Collect an ablation; its baseline is the label without a twin's name."""
+    records = find_records(runs)
+    label = min((record.spec.label for record in records), key=len)
+    steps, rates = records[0].spec.train.steps, sorted({record.spec.train.learning_rate for record in records})
+    out = ROOT / "results" / runs.name
+    keep(records, out)
+    commands = [
+        f"qpeft train methods-wikitext2 --method {label} --set data.name=FOLDER --steps {steps} --learning-rate "
+        f"{rates[FACTORS.index(1.0)]:g} --set data.train_rows={records[0].spec.data.train_rows} --out runs/{label}",
+        f"qpeft ablate runs/{label} --out runs/{runs.name}",
+    ]
+    write_page(records, out / "report.html", f"What the circuit of {label} contributes", commands, label)
+    write_csv(records, out / "runs.csv")
+    print(f"{len(records)} records in {out.relative_to(ROOT)}")
 
 
 def main() -> None:
     """Copy and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe")
-    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("recipe", nargs="?")
+    parser.add_argument("--runs", type=Path)
+    parser.add_argument("--ablation", type=Path)
     given = parser.parse_args()
-    comparison = load_recipe(given.recipe)
-    out = ROOT / "results" / given.recipe
-    records = wanted(comparison, given.runs)
-    for old in out.glob("*.record.json"):
-        old.unlink()
-    for record in records:
-        write_record(record, out / f"{record.spec.folder()}.record.json")
-    commands = [f"qpeft compare {given.recipe} --set data.name=FOLDER"]
-    write_page(records, out / "report.html", comparison.title, commands, comparison.baseline)
-    write_csv(records, out / "runs.csv")
-    print(f"{len(records)} records in {out.relative_to(ROOT)}")
+    if given.ablation:
+        ablation(given.ablation)
+    elif given.recipe and given.runs:
+        comparison(given.recipe, given.runs)
+    else:
+        parser.error("a recipe and --runs, or --ablation, is needed")
 
 
 if __name__ == "__main__":

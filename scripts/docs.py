@@ -34,9 +34,14 @@ def wikitext2() -> str:
     lines.append(
         f"QPA against the LoRA of about its size: {equal.text} nat per token, {equal.verdict} ({equal.seeds} seeds).\n"
     )
-    for verdict in circuit_verdicts(records):
-        lines.append(f"**{verdict.conclusion}**\n")
-        lines += [f"* {twin.sentence}" for twin in verdict.twins]
+    return "\n".join(lines)
+
+
+def ablation(name: str) -> str:
+    """What the twins say of one circuit, five seeds."""
+    lines = []
+    for verdict in circuit_verdicts(find_records(ROOT / "results" / name)):
+        lines += [f"**{verdict.conclusion}**\n", *(f"* {twin.sentence}" for twin in verdict.twins)]
     return "\n".join(lines)
 
 
@@ -98,6 +103,8 @@ def model() -> str:
 BLOCKS: dict[str, Callable[[], str]] = {
     "presets": presets,
     "wikitext2": wikitext2,
+    "ablate-qpa": lambda: ablation("ablate-qpa"),
+    "ablate-qaa": lambda: ablation("ablate-qaa"),
     "methods-wikitext2": lambda: methods("methods-wikitext2"),
     "methods-alpaca": lambda: methods("methods-alpaca"),
     "qaa": qaa,

@@ -37,9 +37,10 @@ def test_shell_commands_exist(name: str) -> None:
     found = commands(name)
     assert found
     for line in found:
-        command = line.split()[1]
+        words = line.split()
+        command = words[1:3] if words[1] == "papers" and len(words) > 2 else words[1:2]
         text = subprocess.run(
-            [sys.executable, "-m", "qpeft", command, "--help"], capture_output=True, text=True
+            [sys.executable, "-m", "qpeft", *command, "--help"], capture_output=True, text=True
         ).stdout
         for flag in re.findall(r"(?<=\s)--[a-z-]+", line):
             assert flag in text, f"{name}: {line}: {command} has no {flag}"
@@ -55,3 +56,11 @@ def test_links_lead_somewhere(name: str) -> None:
 def test_tables_are_what_records_and_code_say() -> None:
     done = subprocess.run([sys.executable, "scripts/docs.py", "--check"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_page_of_the_papers_is_what_recipes_and_records_say() -> None:
+    done = subprocess.run([sys.executable, "scripts/papers.py", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    text = (ROOT / "docs" / "papers.md").read_text("utf-8")
+    for figure in re.findall(r"\]\((figures/[^)]+)\)", text):
+        assert (ROOT / "docs" / figure).exists(), figure
