@@ -38,6 +38,26 @@ class ExportError(QpeftError, RuntimeError):
     """An adapter could not be written so that it computes what was trained."""
 
 
+class BackendError(QpeftError, RuntimeError):
+    """A circuit could not be run, or its result is unusable."""
+
+
+class BudgetError(BackendError):
+    """A job would cost more than was granted; nothing was sent."""
+
+
+class JobTimeoutError(BackendError):
+    """A job did not end in the time granted for waiting; it goes on, and the same call later collects it."""
+
+
+class JobFailedError(BackendError):
+    """A job ended without a result; the same call submits it anew."""
+
+
+class ConnectionLostError(BackendError):
+    """The service could not be reached; the same call later goes on where this one stopped."""
+
+
 class MissingExtraError(QpeftError, ImportError):
     """An optional library is needed; the message holds the install command."""
 

@@ -175,7 +175,7 @@ def test_zero_tiny_and_huge_vectors(ansatz: str) -> None:
         for result in gradients(read, scale * x, angles, cotangent):
             assert torch.equal(result, torch.zeros_like(result))
     # A zero vector among others leaves them alone.
-    torch.testing.assert_close(read(torch.stack((0 * x, x)), angles)[1], z, atol=1e-7, rtol=0)
+    torch.testing.assert_close(read(torch.stack((0 * x, x)), angles)[1], z, atol=2e-7, rtol=0)
 
 
 @pytest.mark.parametrize("ansatz", ["rx_cnot", "ry_cnot", "rxrz_cnot"])
@@ -253,8 +253,26 @@ class Device:
     shots: None = None
     noise: None = None
 
-    def probabilities(self, circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
-        raise AssertionError
+    def probabilities(
+        self, circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, seed: int = 0
+    ) -> Tensor:
+        assert states is not None
+        return probabilities(circuit, angles, states)
+
+    def details(self, circuit: Circuit) -> dict[str, str | int | float]:
+        return {}
+
+
+def test_a_backend_without_input_gradient_measures_and_does_not_train() -> None:
+    circuit = build_ansatz("rx_cnot", 3, 1)
+    far, here = EmbeddedCircuit(circuit, backend=Device()), EmbeddedCircuit(circuit)
+    x, angles = torch.randn(4, 8), torch.randn(3)
+    torch.testing.assert_close(far(x, angles), here(x, angles))
+    for given in ((x, angles.clone().requires_grad_()), (x.clone().requires_grad_(), angles)):
+        with pytest.raises(ConfigError, match=r"'far_away' has no gradient to input states.*; train on the exact"):
+            far(*given)
+        with torch.no_grad():
+            torch.testing.assert_close(far(*given), here(x, angles))
 
 
 @pytest.mark.parametrize(
@@ -265,7 +283,6 @@ class Device:
         ({"wires": (1, 1)}, r"got \[1, 1\]"),
         ({"wires": (-1,)}, r"got \[-1\]"),
         ({"wires": ()}, r"got \[\]"),
-        ({"backend": Device()}, "'far_away' has no gradient to input states.*; train on the exact backend"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, Any], message: str) -> None:

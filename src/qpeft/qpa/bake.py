@@ -76,8 +76,8 @@ def check_file(model: nn.Module, folder: Path) -> None:
 
 def save_generator(optimizer: QPAOptimizer, folder: Path) -> None:
     """Write the generator's numbers, offset and plan, as plain tensors and JSON."""
-    # The count of executions is a cost of the run, not a number of the generator.
-    state = {n: t for n, t in optimizer.generator.state_dict().items() if not n.endswith("executions")}
+    # What was executed is a cost of the run, not a number of the generator.
+    state = {n: t for n, t in optimizer.generator.state_dict().items() if ".executor." not in n}
     tensors = {f"generator.{name}": tensor.detach().cpu() for name, tensor in state.items()}
     tensors |= {"offset": optimizer.offset.cpu(), "factors": optimizer.factors.cpu()}
     save_file({name: t.contiguous().clone() for name, t in tensors.items()}, folder / GENERATOR)

@@ -16,7 +16,7 @@ from qpeft.errors import ConfigError, ModelError
 from qpeft.qpa.config import QPAConfig
 from qpeft.qpa.generator import Generator
 from qpeft.qpa.plan import Plan
-from qpeft.quantum import Backend
+from qpeft.quantum import Execution
 
 INNER: dict[str, type[Optimizer]] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
@@ -63,7 +63,8 @@ class QPAOptimizer(Optimizer):
         inner: ``adamw`` or ``sgd``, the optimizer of the generator's own numbers.
         weight_decay: On the generator's own numbers.
         inner_options: More keyword arguments for the inner optimizer, such as ``{"eps": 1e-6}``.
-        backend: Where the circuit runs; exact by default.
+        execution: Where the circuit runs and how its gradient is found, such as
+            ``Execution.open("noisy:device=torino,shots=20x", "surrogate")``; exact by default.
 
     Raises:
         ConfigError: The inner optimizer is unknown, or the layout needs names that were not given.
@@ -79,7 +80,7 @@ class QPAOptimizer(Optimizer):
         inner: str = "adamw",
         weight_decay: float = 0.0,
         inner_options: dict[str, Any] | None = None,
-        backend: Backend | None = None,
+        execution: Execution | None = None,
     ) -> None:
         if inner not in INNER:
             raise ConfigError(f"inner must be one of {', '.join(INNER)}; got {inner!r}")
@@ -87,7 +88,7 @@ class QPAOptimizer(Optimizer):
         self.config = config.resolved()
         tensors = [t.detach() for t in map(whole, self._parameters()) if t is not None]
         self.plan = Plan.of(zip(self._names(), [t.shape for t in tensors], strict=True), str(self.config.layout))
-        self.generator = Generator(self.plan.m, self.config, backend).to(tensors[0].device)
+        self.generator = Generator(self.plan.m, self.config, execution).to(tensors[0].device)
         self.factors = block_scales(
             self.plan, tensors, float(self.config.scale or 0.0), by_block=bool(self.config.block_scale)
         ).to(tensors[0].device)
@@ -227,4 +228,6 @@ class QPAOptimizer(Optimizer):
         self.offset, self.written = own["offset"].to(self.factors), own["written"].to(self.factors)
         for parameter, value in zip(self._parameters(), self.plan.slices(self.written), strict=True):
             overwrite(parameter, value)
+        # The graph of the last evaluation is not in the state; what it measured is measured again, with the same seed.
         self._vector = None
+        self.generator.rewind()

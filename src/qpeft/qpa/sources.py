@@ -7,9 +7,21 @@ from torch import nn
 
 from qpeft.circuits import Circuit, build_ansatz
 from qpeft.qpa.config import QPAConfig
-from qpeft.quantum import Backend
+from qpeft.quantum import Execution, Executor
 
 EPSILON = 1e-12
+# With 20 * 2^N shots a sixth of the states is never seen, and the slope of these transforms at p = 0 has no bound: a
+# quarter of a count in every state keeps training from its first step on finite.
+STEEP, PSEUDOCOUNT = ("released", "log"), 0.25
+
+
+def smoothed(p: torch.Tensor, shots: int) -> torch.Tensor:
+    """Frequencies with ``PSEUDOCOUNT`` more in every state.
+
+    >>> smoothed(torch.tensor([1.0, 0.0]), shots=2)
+    tensor([0.9000, 0.1000])
+    """
+    return (p * shots + PSEUDOCOUNT) / (shots + PSEUDOCOUNT * p.shape[-1])
 
 
 def features(p: torch.Tensor, post: str) -> torch.Tensor:
@@ -40,21 +52,22 @@ def features(p: torch.Tensor, post: str) -> torch.Tensor:
 class CircuitSource(nn.Module):
     """Probabilities of a parametrised circuit; angles from U(-pi, pi), trained or frozen."""
 
-    executions: torch.Tensor
-
-    def __init__(self, circuit: Circuit, backend: Backend, post: str, *, trained: bool) -> None:
+    def __init__(self, circuit: Circuit, execution: Execution, post: str, *, trained: bool) -> None:
         """Draw the angles from torch's current generator."""
         super().__init__()
-        self.circuit, self.backend, self.post = circuit, backend, post
+        self.circuit, self.post = circuit, post
+        shots = execution.backend.shots
+        self.shots = None if shots is None else shots.of(circuit.n_qubits)
         angles = torch.empty(circuit.n_parameters).uniform_(-math.pi, math.pi)
         self.angles = nn.Parameter(angles, requires_grad=trained)
-        # A buffer, so that a resumed run goes on counting.
-        self.register_buffer("executions", torch.zeros((), dtype=torch.int64))
+        self.executor = Executor(circuit, execution)
 
     def forward(self) -> torch.Tensor:
         """Features of shape (2^N,)."""
-        self.executions += 1
-        return features(self.backend.probabilities(self.circuit, self.angles), self.post)
+        p = self.executor(self.angles)
+        if self.shots is not None and self.post in STEEP:
+            p = smoothed(p, self.shots)
+        return features(p, self.post)
 
 
 class TableSource(nn.Module):
@@ -97,7 +110,7 @@ def basis_bits(n_qubits: int) -> torch.Tensor:
     return (2 * (torch.arange(2**n_qubits)[:, None] >> shifts & 1) - 1).to(torch.get_default_dtype())
 
 
-def build_source(config: QPAConfig, n_qubits: int, backend: Backend) -> nn.Module | None:
+def build_source(config: QPAConfig, n_qubits: int, execution: Execution) -> nn.Module | None:
     """The source a config asks for, or None for the twin without any.
 
     The circuit's angles are drawn for every source, so that the mapping behind it starts from the same weights.
@@ -105,7 +118,7 @@ def build_source(config: QPAConfig, n_qubits: int, backend: Backend) -> nn.Modul
     entangler = "none" if config.source == "no_entangler" else config.entangler
     circuit = build_ansatz(config.ansatz, n_qubits, config.depth, entangler)
     trained = config.source in ("circuit", "no_entangler")
-    source = CircuitSource(circuit, backend, str(config.post), trained=trained)
+    source = CircuitSource(circuit, execution, str(config.post), trained=trained)
     if config.source == "table":
         with torch.no_grad():
             return TableSource(source())

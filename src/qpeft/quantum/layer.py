@@ -10,10 +10,13 @@ from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ConfigError, require_choice
 from qpeft.quantum.backend import Backend
 from qpeft.quantum.backends.exact import ExactBackend
+from qpeft.quantum.backends.noisy import NoisyBackend
 from qpeft.quantum.engine.embedded import Program, embedded_expectations, real_program
 from qpeft.quantum.engine.readout import marginal, pauli_z
 from qpeft.quantum.engine.simulate import require_shapes
 from qpeft.quantum.engine.states import amplitude_embed
+from qpeft.quantum.meter import Meter
+from qpeft.quantum.noise import noisy_observables
 
 READOUTS = ("pauli_z", "probabilities")
 # Up to this many readings are taken as observables chunk by chunk; more are read from all probabilities.
@@ -32,11 +35,10 @@ class EmbeddedCircuit:
         circuit: n qubits; vectors of up to 2**n values are padded with zeros and scaled to length one.
         readout: ``pauli_z``, one expectation in [-1, 1] a wire, or ``probabilities`` of the wires' outcomes.
         wires: the measured qubits, or None for all.
-        backend: where the circuit runs; it must take input states.
+        backend: where the circuit runs; it must take input states, and where a gradient is asked for, pass it on.
 
     Raises:
-        ConfigError: the readout is unknown, a wire repeats or is not of the circuit, or the backend has no gradient
-            to its input states, so that layers below could not be trained.
+        ConfigError: the readout is unknown, or a wire repeats or is not of the circuit.
     """
 
     circuit: Circuit
@@ -49,11 +51,6 @@ class EmbeddedCircuit:
         wires, n = self.measured, self.circuit.n_qubits
         if not wires or len(set(wires)) < len(wires) or not all(0 <= wire < n for wire in wires):
             raise ConfigError(f"wires must be different numbers in 0..{n - 1}, at least one; got {list(wires)}")
-        if not self.backend.input_gradient:
-            raise ConfigError(
-                f"backend {self.backend.name!r} has no gradient to input states, which every layer below an embedded "
-                f"circuit needs; train on the exact backend"
-            )
 
     @property
     def measured(self) -> tuple[int, ...]:
@@ -77,7 +74,15 @@ class EmbeddedCircuit:
 
         Raises:
             ShapeError: x does not fit the register, or the angles do not fit the circuit.
+            ConfigError: a gradient is asked for and the backend has none to its input states, so that layers below
+                could not be trained.
         """
+        wanted = torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)
+        if wanted and not self.backend.input_gradient:
+            raise ConfigError(
+                f"backend {self.backend.name!r} has no gradient to input states, which every layer below an embedded "
+                f"circuit needs; train on the exact or the noisy backend, or measure under torch.no_grad()"
+            )
         # A model under autocast must not lower the precision of the circuit.
         with torch.autocast(x.device.type, enabled=False):
             return self._read(x.to(torch.promote_types(x.dtype, angles.dtype)), angles)
@@ -87,6 +92,10 @@ class EmbeddedCircuit:
         if program is not None:
             z = embedded_expectations(program, angles.to(x.dtype), x.reshape(-1, x.shape[-1]), self._observables(x))
             return z.view(*x.shape[:-1], self.n_features)
+        matrices = self._noisy_matrices(x, angles)
+        if matrices is not None:
+            unit = amplitude_embed(x, self.circuit.n_qubits)
+            return torch.einsum("...i,kij,...j->...k", unit, matrices, unit)
         probabilities = self.backend.probabilities(self.circuit, angles, amplitude_embed(x, self.circuit.n_qubits))
         if self.readout == "probabilities":
             return probabilities if self.wires is None else marginal(probabilities, self.measured)
@@ -99,6 +108,19 @@ class EmbeddedCircuit:
             return None
         require_shapes(self.circuit, angles, None)
         return real_program(self.circuit, x.device, x.dtype)
+
+    def _noisy_matrices(self, x: Tensor, angles: Tensor) -> Tensor | None:
+        """A with z_k = x^T A_k x under noise without shots, or None where that way is not open.
+
+        The observables go back through the circuit once, instead of a density matrix of 4**n numbers forward for
+        every token.
+        """
+        backend = self.backend.backend if isinstance(self.backend, Meter) else self.backend
+        if not isinstance(backend, NoisyBackend) or x.is_complex() or angles.dim() != 1 or self.n_features > FEW:
+            return None
+        if isinstance(self.backend, Meter):
+            self.backend.count(self.circuit, x.shape[:-1])
+        return noisy_observables(self.circuit, backend.model, angles.to(x.dtype), self._observables(x))
 
     def _observables(self, like: Tensor) -> Tensor:
         """The readout as diagonal observables, shape ``(2**n, n_features)``."""

@@ -62,7 +62,9 @@ def shift_table(circuit: Circuit) -> ShiftTable:
     return ShiftTable(unshared, origin, tuple(rows))
 
 
-def parameter_shift_vjp(fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, cotangent: Tensor) -> Tensor:
+def parameter_shift_vjp(
+    fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, cotangent: Tensor, chosen: Tensor | None = None
+) -> Tensor:
     """Gradient of ``(cotangent * probabilities).sum()`` by parameter shift, in one call of fn.
 
     >>> from qpeft.circuits import build_ansatz
@@ -77,6 +79,7 @@ def parameter_shift_vjp(fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, c
         circuit: the circuit to differentiate.
         angles: radians, shape ``(P,)``.
         cotangent: derivative of the loss by the probabilities, shape ``(..., 2**n)``.
+        chosen: the angles to differentiate by, bool of shape ``(P,)``; None is all. The others get 0.
 
     Returns:
         The gradient, shape ``(P,)``.
@@ -86,9 +89,10 @@ def parameter_shift_vjp(fn: ProbabilitiesFn, circuit: Circuit, angles: Tensor, c
     """
     _require_one_vector(circuit, angles)
     table = shift_table(circuit)
-    if not table.rows:
+    rows = [row for row in table.rows if chosen is None or chosen[table.origin[row[0]]]]
+    if not rows:
         return torch.zeros_like(angles)
-    index, shift, weight = zip(*table.rows, strict=True)
+    index, shift, weight = zip(*rows, strict=True)
     offsets = torch.zeros(len(index), len(table.origin), dtype=angles.dtype, device=angles.device)
     offsets[torch.arange(len(index)), torch.tensor(index)] = offsets.new_tensor(shift)
     origin = torch.tensor(table.origin, device=angles.device)

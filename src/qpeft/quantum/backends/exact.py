@@ -37,10 +37,16 @@ class ExactBackend:
         if self.dtype not in (None, torch.float32, torch.float64):
             raise ConfigError(f"dtype must be torch.float32, torch.float64 or None; got {self.dtype}")
 
-    def probabilities(self, circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
-        """Probabilities of all basis states (see ``qpeft.quantum.engine.probabilities``)."""
+    def probabilities(
+        self, circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, seed: int = 0
+    ) -> Tensor:
+        """Probabilities of all basis states (see ``qpeft.quantum.engine.probabilities``); nothing here is random."""
         if self.dtype is None:
             return probabilities(circuit, angles, states)
         if states is not None:
             states = states.to(self.dtype.to_complex() if states.is_complex() else self.dtype)
         return probabilities(circuit, angles.to(self.dtype), states)
+
+    def details(self, circuit: Circuit) -> dict[str, str | int | float]:
+        """Nothing: the result depends on circuit and angles alone."""
+        return {}
