@@ -97,7 +97,7 @@ def test_flags_lie_over_the_recipes_values(ask: Ask, recipe: Path) -> None:
     ("line", "message"),
     [
         ("estimate --method qpaa", r"--method must be one of base, .* or \{name: ...\}; got 'qpaa'; nearest: qpa"),
-        ("estimate --gradient shfit", "--gradient.*autograd.*shift.*spsa"),
+        ("estimate --gradient shfit", "gradient must be one of.*autograd.*shift.*spsa"),
         ("estimate --shots few", r"shots must be a whole number such as 4096, or 20x for 20 times 2\^N; got 'few'"),
         ("estimate --steps 0", "train.steps: .*greater than or equal to 1; got 0"),
         ("estimate dem", "nearest: demo"),

@@ -12,9 +12,10 @@ from transformers import GPT2Config, GPTNeoConfig
 from qpeft.circuits import build_ansatz, circuit_cost
 from qpeft.errors import ConfigError, ModelError
 from qpeft.qpa import SOURCES
+from qpeft.quantum import Shots
 from qpeft.quantum.shift import parameter_shift_vjp
 from qpeft.records import MethodSpec, RunSpec
-from qpeft.training.estimate import Estimate, estimate_run, parse_shots
+from qpeft.training.estimate import Estimate, estimate_run
 from qpeft.training.methods import METHODS, build_method
 from qpeft.training.models import load_base
 from qpeft.training.run import train_run
@@ -189,7 +190,7 @@ def test_an_estimate_leaves_nothing_behind_for_a_run(
 @pytest.mark.parametrize("text", ["0", "-3", "x", "20 x", "1.5", "many", ""])
 def test_shots_that_cannot_be_used(text: str, make_spec: MakeSpec) -> None:
     with pytest.raises(ConfigError, match=rf"4096, or 20x for 20 times 2\^N; got {re.escape(repr(text))}"):
-        parse_shots(text, 3)
+        Shots.parse(text)
     with pytest.raises(ConfigError, match="shots must be"):
         estimate_run(make_spec(LORA), shots=text)
 

@@ -3,12 +3,11 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qpeft.cli.train import pick
+from qpeft.cli.train import BACKEND, GRADIENT, executed_on, pick
 
 if TYPE_CHECKING:
     from qpeft.records import RunSpec
@@ -17,20 +16,13 @@ if TYPE_CHECKING:
 EXAMPLE = "Example:  qpeft estimate --method qpa --model gpt2 --steps 1000 --gradient shift --shots 20x"
 
 
-class Gradient(StrEnum):
-    """Ways to the gradient of the angles."""
-
-    autograd = "autograd"
-    shift = "shift"
-    spsa = "spsa"
-
-
 def command(  # noqa: PLR0913 - one argument a flag
     recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "qpa-lora",
     method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
     model: Annotated[str | None, typer.Option(help="embedded, a folder with config.json, or a hub name.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
-    gradient: Annotated[Gradient, typer.Option(help="Of the angles: autograd, shift or spsa.")] = Gradient.autograd,
+    backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
+    gradient: Annotated[str | None, typer.Option(help=GRADIENT)] = None,
     shots: Annotated[str | None, typer.Option(help="A circuit's: 4096, or 20x for 20 times 2^N.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.batch_size=4")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -40,12 +32,12 @@ def command(  # noqa: PLR0913 - one argument a flag
 
     flags = {"model.name": model, "train.steps": steps}
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-    spec = pick(load_recipe(recipe, [*given, *(settings or [])]), method)
+    spec = executed_on(pick(load_recipe(recipe, [*given, *(settings or [])]), method), backend, None)
     if steps is not None:
         spec = spec.model_copy(update={"train": spec.train.model_copy(update={"steps": steps})})
     from qpeft.training.estimate import estimate_run
 
-    found = estimate_run(spec, gradient=gradient.value, shots=shots)
+    found = estimate_run(spec, gradient=gradient, shots=shots)
     if as_json:
         typer.echo(json.dumps({"spec": spec.model_dump(mode="json"), **plain(found)}, indent=1))
         return

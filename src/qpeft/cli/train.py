@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from qpeft.records import Comparison, RunSpec
 
 REPORT_TO = "Follow runs with tensorboard, trackio, wandb or mlflow; several times or a,b."
+BACKEND = "Where circuits run, as `qpeft backends` lists them: noisy:device=torino,shots=20x"
+GRADIENT = "Of angles: auto, autograd, surrogate, shift:coordinates=8, spsa:samples=4, nelder-mead, cobyla, none."
 EXAMPLE = (
     "Example:  qpeft train --method '{name: qpa, n_mlp: 512, over: {name: lora, r: 4, target_modules: all-linear}}' "
     "--data my_texts/ --steps 200 --learning-rate 1e-2 --out runs/mine"
@@ -29,6 +31,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.batch_size=4")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of this run; runs/train/NAME by default.")] = None,
     report_to: Annotated[list[str] | None, typer.Option(help=REPORT_TO)] = None,
+    backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
+    gradient: Annotated[str | None, typer.Option(help=GRADIENT)] = None,
 ) -> None:
     """Train one method, measure it, write adapter and record; run it again to go on after an interruption."""
     from qpeft.recipes import load_recipe
@@ -42,7 +46,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     train = spec.train.model_copy(update={key: value for key, value in own.items() if value is not None})
     steps_between = train.checkpoint_steps or max(1, train.steps // 4)
     train = train.model_copy(update={"checkpoint_steps": steps_between})
-    spec = spec.model_copy(update={"seed": seed, "train": train})
+    spec = executed_on(spec.model_copy(update={"seed": seed, "train": train}), backend, gradient)
     from qpeft.cli.terminal import Bars
     from qpeft.training.run import train_run
 
@@ -55,6 +59,13 @@ def command(  # noqa: PLR0913 - one argument a flag
     typer.echo(
         f"trained {info.num_trainable_params:,} numbers for an adapter of {info.num_adapter_params:,}: {folder}"
     )
+
+
+def executed_on(spec: "RunSpec", backend: str | None, gradient: str | None) -> "RunSpec":
+    """The run with another backend or gradient, where one is given."""
+    given = {"backend": backend, "gradient": gradient}
+    changed = {key: value for key, value in given.items() if value is not None}
+    return spec.model_copy(update={"execution": spec.execution.model_copy(update=changed)})
 
 
 def words(given: list[str] | None) -> tuple[str, ...]:

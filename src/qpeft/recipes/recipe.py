@@ -7,19 +7,35 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from qpeft.errors import ConfigError, nearest
 from qpeft.recipes.reader import apply_settings, merge, parse, place_of, read_mapping
-from qpeft.records import Comparison, DataSpec, EvalSpec, MethodSpec, ModelSpec, RunSpec, TrainSpec
+from qpeft.records import (
+    Comparison,
+    DataSpec,
+    EvalSpec,
+    ExecutionSpec,
+    MethodSpec,
+    ModelSpec,
+    RunSpec,
+    TrainSpec,
+)
 from qpeft.records.spec import Strict
 
 FOLDER = Path(__file__).parent
-SECTIONS: dict[str, type[BaseModel]] = {"model": ModelSpec, "data": DataSpec, "train": TrainSpec, "eval": EvalSpec}
-ROW_SECTIONS = ("data", "train")
+SECTIONS: dict[str, type[BaseModel]] = {
+    "model": ModelSpec,
+    "data": DataSpec,
+    "train": TrainSpec,
+    "eval": EvalSpec,
+    "execution": ExecutionSpec,
+}
+ROW_SECTIONS = ("data", "train", "execution")
+WITH_CIRCUIT = ("qpa", "qaa")
 
 
 class Recipe(Strict):
     """The keys of a recipe file.
 
     A method is ``{name: ..., option: value, ...}``; ``over`` is a method itself; ``like: label`` starts from
-    another row; a ``train`` or ``data`` section inside a method overrides the common one for that row.
+    another row; a ``train``, ``data`` or ``execution`` section inside a method overrides the common one for that row.
     """
 
     title: str = Field(description="one line for tables and the page")
@@ -29,6 +45,7 @@ class Recipe(Strict):
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
     eval: EvalSpec = EvalSpec()
+    execution: ExecutionSpec = Field(ExecutionSpec(), description="of every method with a circuit")
     methods: dict[str, dict[str, Any]] = Field(min_length=1, description="label: method")
     baseline: str | None = Field(None, description="label to compare with; the first method by default")
     seeds: list[int] = Field([0, 1, 2], min_length=1)
@@ -175,6 +192,8 @@ def run_of(recipe: Recipe, label: str) -> RunSpec:
     sections: dict[str, BaseModel] = {}
     for key in ROW_SECTIONS:
         common = getattr(recipe, key)
+        if key == "execution" and entry.get("name") not in WITH_CIRCUIT:
+            common = ExecutionSpec()  # a classical row of the same table runs nothing there
         sections[key] = SECTIONS[key].model_validate({**common.model_dump(), **entry.pop(key, {})})
     return RunSpec.model_validate(
         {

@@ -19,6 +19,7 @@ from qpeft.records.spec import BertScoreSpec as BertScoreSpec
 from qpeft.records.spec import Comparison as Comparison
 from qpeft.records.spec import DataSpec as DataSpec
 from qpeft.records.spec import EvalSpec as EvalSpec
+from qpeft.records.spec import ExecutionSpec as ExecutionSpec
 from qpeft.records.spec import GenerationSpec as GenerationSpec
 from qpeft.records.spec import MethodSpec as MethodSpec
 from qpeft.records.spec import ModelSpec as ModelSpec

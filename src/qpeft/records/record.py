@@ -47,10 +47,14 @@ class Quantum(Strict):
     n_chunks: int = Field(0, description="of QPA's generator")
     n_mlp: int = Field(0, description="numbers QPA generates from one basis state")
     backend: str = "exact"
-    shots: int | None = None
+    shots: int | None = Field(None, description="measurements of one circuit; None: exact probabilities")
     noise: str | None = None
     grad_method: str = "autograd"
-    circuit_executions: int = Field(description="circuit evaluations of the whole run")
+    circuit_executions: int = Field(description="circuits run in the whole run, those of gradients included")
+    shots_spent: int | None = later(None, "measurements of the whole run; None: exact probabilities")
+    backend_details: dict[str, str | int | float] | None = later(
+        None, "what the backend tells about itself: layout, calibration date, level, seed, gate counts"
+    )
 
 
 class RunInfo(Strict):

@@ -97,6 +97,13 @@ class EvalSpec(Strict):
     generation: GenerationSpec | None = later(None, "answers to the test prompts, scored; none: no answers")
 
 
+class ExecutionSpec(Strict):
+    """Where the circuits of a method run, and how the gradient of their angles is found."""
+
+    backend: str = Field("exact", description="exact, sampled:shots=20x, noisy:device=torino,shots=20x, aer:..., ...")
+    gradient: str = Field("auto", description="auto, autograd, surrogate, shift, spsa, nelder-mead, cobyla or none")
+
+
 class MethodSpec(Strict):
     """One method: a name of the dict of methods, its own options, and the method it works over."""
 
@@ -115,6 +122,7 @@ class RunSpec(Strict):
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
     eval: EvalSpec = EvalSpec()
+    execution: ExecutionSpec = later(ExecutionSpec(), "exact circuits, where it is not given")
     purpose: Literal["final", "tune"] = Field("final", description="tune runs are measured on validation only")
 
     def identity(self) -> str:

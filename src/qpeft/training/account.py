@@ -7,7 +7,9 @@ import numpy as np
 import peft
 from transformers import Trainer
 
+from qpeft.circuits import Circuit
 from qpeft.qpa import QPAOptimizer
+from qpeft.quantum import Execution
 from qpeft.records import CurvePoint, Quantum, RunInfo, RunSpec, TrainInfo
 from qpeft.records.peft_layout import experiment_name
 from qpeft.training.callbacks import Watch
@@ -109,12 +111,14 @@ def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | No
         n_angles=circuit.n_parameters if circuits else 0,
         n_circuits=len(circuits),
         circuit_executions=tokens * len(circuits),
+        **executed(built.execution, circuit),
     )
 
 
 def generator_block(optimizer: QPAOptimizer) -> Quantum:
     """The circuit of QPA."""
     generator, config = optimizer.generator, optimizer.config
+    sources = generator.circuit_sources()
     return Quantum(
         n_qubits=generator.n_qubits,
         depth=config.depth,
@@ -127,7 +131,22 @@ def generator_block(optimizer: QPAOptimizer) -> Quantum:
         n_chunks=sum(part.n_chunks for part in generator.chunk_generators()),
         n_mlp=config.n_mlp,
         circuit_executions=generator.executions,
+        **(executed(generator.execution, sources[0].circuit, generator.shots_spent) if sources else {}),
     )
+
+
+def executed(execution: Execution, circuit: Circuit, spent: int | None = None) -> dict[str, Any]:
+    """Where circuits ran and how their gradient was found; what exact circuits by autograd do is not repeated."""
+    backend = execution.backend
+    shots = None if backend.shots is None else backend.shots.of(circuit.n_qubits)
+    return {
+        "backend": backend.name,
+        "shots": shots,
+        "noise": backend.noise,
+        "grad_method": execution.written,
+        "shots_spent": None if shots is None else spent,
+        "backend_details": backend.details(circuit) or None,
+    }
 
 
 def plain(config: Any, model: str) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ The model stands on torch's meta device: names and shapes, no weights. Counts, f
 those of the run; memory is an estimate by the formula of `Memory`; time is not predicted.
 """
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,18 +13,16 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from qpeft.circuits import Circuit, Cost, circuit_cost
-from qpeft.errors import ConfigError, ModelError
+from qpeft.errors import ModelError
 from qpeft.qpa import Generator
-from qpeft.qpa.sources import CircuitSource
-from qpeft.quantum.shift import shift_table
-from qpeft.records import ModelSpec, RunSpec
+from qpeft.quantum import Execution, Gradient, Shots, open_backend
+from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import UNREADABLE, resolve, unreachable
 from qpeft.tuners import QAADelta
 from qpeft.tuners.qaa.layer import MIXED
 
-Gradient = Literal["autograd", "shift", "spsa"]
 Place = Literal["generator", "modules"]
 
 
@@ -39,8 +36,9 @@ class CircuitUse:
         cost: Counts of the circuit's own gates; QAA's preparation of a hidden state is not among them.
         copies: Circuits of this kind.
         forward: Evaluations a step for the values, all copies together.
-        gradient: Further ones for the gradient of trained angles: none by autograd, two for each angle and occurrence
-            by parameter shift (four at a controlled rotation), two by SPSA.
+        gradient: Further ones for the gradient of trained angles: none by autograd and surrogate, two for each angle
+            and occurrence by parameter shift (four at a controlled rotation), two for each sample of SPSA, at most the
+            evaluations of a search.
         run: Evaluations of the whole run, those before the first step included.
         shots: Measurements of one evaluation; None where the distribution is exact.
     """
@@ -100,25 +98,31 @@ class Unrun:
 
     name, differentiable, input_gradient, shots, noise = "unrun", True, False, None, None
 
-    def probabilities(self, circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
+    def probabilities(
+        self, circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, seed: int = 0
+    ) -> Tensor:
         """Shape ``(..., 2**n)`` on the meta device."""
         return torch.empty(*angles.shape[:-1], 2**circuit.n_qubits, device="meta")
 
+    def details(self, circuit: Circuit) -> dict[str, str | int | float]:
+        """Nothing."""
+        return {}
 
-def estimate_run(spec: RunSpec, *, gradient: Gradient = "autograd", shots: str | None = None) -> Estimate:
+
+def estimate_run(spec: RunSpec, *, gradient: str | None = None, shots: str | None = None) -> Estimate:
     """What a run would train, hold and ask of circuits; reads the model's config and nothing else.
 
     Args:
         spec: The run; every row is taken to fill ``data.max_length`` tokens.
-        gradient: How the gradient of the angles is found.
-        shots: Measurements of one evaluation: a whole number, or ``20x`` for 20 times 2^N; None for exact values.
+        gradient: How the gradient of the angles is found, as `Gradient.parse` reads it; None: as the spec says.
+        shots: Measurements of one circuit: a whole number, or ``20x`` for 20 times 2^N; None: as the spec says.
 
     Raises:
-        ConfigError: The method, an option or ``shots`` cannot be used.
+        ConfigError: The method, an option, the backend, ``gradient`` or ``shots`` cannot be used.
         ModelError: There is no config, or the method cannot be attached to a model without weights.
     """
     check_method(spec.method)
-    parse_shots(shots, 1)
+    way, measured = asked(spec.execution, gradient, shots)
     model = empty_model(spec.model)
     base = [(p.numel(), p.element_size()) for p in model.parameters()]
     blocks = blocks_of(model)
@@ -127,10 +131,10 @@ def estimate_run(spec: RunSpec, *, gradient: Gradient = "autograd", shots: str |
     generator = None
     if built.qpa is not None:
         with torch.device("meta"):
-            generator = Generator(adapter, built.qpa, Unrun())
+            generator = Generator(adapter, built.qpa, Execution(Unrun()))
     trained = generator.n_trainable if generator else adapter
     effective = generator.n_effective if generator else trained
-    circuits = tuple(circuits_of(built, generator, spec, gradient, shots))
+    circuits = tuple(circuits_of(built, generator, spec, way, measured))
     return Estimate(
         method=spec.method.name if spec.method.over is None else f"{spec.method.name} over {spec.method.over.name}",
         base_numbers=sum(count for count, _ in base),
@@ -141,8 +145,14 @@ def estimate_run(spec: RunSpec, *, gradient: Gradient = "autograd", shots: str |
         file_bytes=file_bytes(built),
         circuits=circuits,
         memory=memory_of(built, generator, spec, blocks),
-        notes=(*built.notes, *notes_of(circuits, gradient)),
+        notes=(*built.notes, *notes_of(circuits, way)),
     )
+
+
+def asked(execution: ExecutionSpec, gradient: str | None, shots: str | None) -> tuple[Gradient, Shots | None]:
+    """The way to the gradient and the shots of a spec, or those that are asked for in their place."""
+    way = Gradient.parse(gradient or execution.gradient)
+    return way, Shots.parse(shots) if shots is not None else open_backend(execution.backend).shots
 
 
 def empty_model(spec: ModelSpec) -> Any:
@@ -178,43 +188,27 @@ def attach(model: Any, spec: RunSpec) -> Built:
         raise
 
 
-def parse_shots(text: str | None, n_qubits: int) -> int | None:
-    """Measurements of one evaluation.
-
-    >>> parse_shots("20x", 5), parse_shots("4096", 5), parse_shots(None, 5)
-    (640, 4096, None)
-
-    Raises:
-        ConfigError: The text is neither a whole number above 0 nor one followed by x.
-    """
-    if text is None:
-        return None
-    found = re.fullmatch(r"([1-9]\d*)(x?)", text)
-    if found is None:
-        raise ConfigError(f"shots must be a whole number such as 4096, or 20x for 20 times 2^N; got {text!r}")
-    return int(found[1]) * (2**n_qubits if found[2] else 1)
-
-
 def circuits_of(
-    built: Built, generator: Generator | None, spec: RunSpec, gradient: Gradient, shots: str | None
+    built: Built, generator: Generator | None, spec: RunSpec, gradient: Gradient, shots: Shots | None
 ) -> list[CircuitUse]:
     """Every kind of circuit of an adapted model: QPA's, those of QAA, or both."""
-    sources = [part.source for part in generator.chunk_generators()] if generator else []
+    sources = generator.circuit_sources() if generator else []
     deltas = [module for module in built.model.modules() if isinstance(module, QAADelta)]
     found: list[tuple[Place, Circuit, bool]] = [
-        ("generator", s.circuit, s.angles.requires_grad) for s in sources if isinstance(s, CircuitSource)
+        ("generator", source.circuit, source.angles.requires_grad) for source in sources
     ]
     found += [("modules", d.read.circuit, d.angles.requires_grad) for d in deltas if d.source in MIXED]
     uses = []
     for (place, circuit, trained), copies in Counter(found).items():
         train, config = spec.train, generator.config if generator and place == "generator" else built.peft_config
         inputs = 1 if place == "generator" else train.batch_size * train.gradient_accumulation * spec.data.max_length
-        further = {"autograd": 0, "shift": len(shift_table(circuit).rows), "spsa": 2}[gradient] if trained else 0
+        further = gradient.further(circuit) if trained else 0
         # QPA writes an adapter before the first step and, as accelerate loads the optimizer's state once more, takes
         # that step from a second evaluation; the released one is written again, without random bits, after the last.
         once = 0 if place == "modules" else 3 if config.basis == "random" else 2
         forward, more = copies * inputs, copies * inputs * further
-        run, measured = copies * once + train.steps * (forward + more), parse_shots(shots, circuit.n_qubits)
+        run = copies * once + train.steps * (forward + more)
+        measured = None if shots is None else shots.of(circuit.n_qubits)
         uses.append(CircuitUse(place, config.depth, circuit_cost(circuit), copies, forward, more, run, measured))
     return uses
 
@@ -222,11 +216,12 @@ def circuits_of(
 def notes_of(circuits: tuple[CircuitUse, ...], gradient: Gradient) -> list[str]:
     """What the counts leave out."""
     notes, measured = [], any(use.shots is not None for use in circuits)
-    if measured and gradient == "autograd":
-        notes.append("with shots autograd takes the gradient of the circuit simulated without noise")
+    exact = gradient.method in ("auto", "autograd", "surrogate")
+    if measured and exact:
+        notes.append("with shots the gradient is that of the circuit simulated without noise (surrogate)")
     if any(use.place == "modules" for use in circuits):
         notes.append("preparing a hidden state of 2^n amplitudes takes about 2^n more two-qubit gates, not counted")
-        if measured or gradient != "autograd":
+        if measured or not exact:
             notes.append(
                 "circuits in modules train by autograd only: layers below them need the gradient of their input"
             )

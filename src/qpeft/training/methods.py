@@ -12,11 +12,15 @@ from transformers import TrainerCallback
 import qpeft.tuners  # noqa: F401  (makes our methods known to peft)
 from qpeft.errors import ConfigError, ModelError, QpeftError, nearest
 from qpeft.qpa import QPAConfig, QPAOptimizer
-from qpeft.records import MethodSpec
+from qpeft.quantum import Execution
+from qpeft.records import ExecutionSpec, MethodSpec
 from qpeft.training.models import targets_head, untie_head
 from qpeft.tuners.qaa.monitor import QAAMonitor
+from qpeft.tuners.qaa.place import run_modules_on
 from qpeft.tuners.sora import parameter_groups
 from qpeft.tuners.sora.callback import SoraCallback
+
+EXACT = ExecutionSpec()
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Built:
     model: Any
     peft_config: Any = None
     qpa: QPAConfig | None = None
+    execution: Execution = field(default_factory=Execution)
     trained: bool = True
     notes: list[str] = field(default_factory=list)
     callbacks: list[TrainerCallback] = field(default_factory=list)
@@ -51,6 +56,7 @@ class Built:
                 "inner": train.optimizer,
                 "weight_decay": train.weight_decay,
                 "inner_options": options,
+                "execution": self.execution,
             }
         if self.kind == "SORA":
             # Decay would shrink the gates a second time beside their proximal step.
@@ -59,21 +65,48 @@ class Built:
         return classes[train.optimizer], {"lr": train.learning_rate, "weight_decay": train.weight_decay, **options}
 
 
-def build_method(model: Any, method: MethodSpec, seed: int) -> Built:
+def build_method(model: Any, method: MethodSpec, seed: int, execution: ExecutionSpec = EXACT) -> Built:
     """Attach a method to a base model; equal seeds give equal adapters before training.
 
     Args:
         model: A transformers causal model; it is changed in place, as peft does.
         method: The method and its options.
-        seed: Seeds peft's initial values, and the generator where its own seed is not set.
+        seed: Seeds peft's initial values, the generator where its own seed is not set, and shots.
+        execution: Where circuits run: QPA's, or the modules of QAA.
 
     Raises:
-        ConfigError: The method, or one of its options, is unknown or out of range.
+        ConfigError: The method, or one of its options, is unknown or out of range, or it cannot run there.
         ModelError: The model cannot carry this adapter.
     """
     check_method(method)
+    opened = open_execution(method, execution, seed)
     torch.manual_seed(seed)
-    return METHODS[method.name](model, method, seed)
+    built = METHODS[method.name](model, method, seed)
+    built.execution = opened
+    if built.kind == "QAA" and built.qpa is None and execution != EXACT:
+        run_modules_on(built.model, opened.backend, opened.seed)
+    return built
+
+
+def open_execution(method: MethodSpec, execution: ExecutionSpec, seed: int) -> Execution:
+    """The backend and the gradient of a method's circuits; opens nothing that costs money.
+
+    Raises:
+        ConfigError: A word is unknown, the method has no circuit, or cannot be trained in this way.
+        MissingExtraError: The backend needs a library that is not installed.
+    """
+    opened = Execution.open(execution.backend, execution.gradient, seed)
+    if execution == EXACT or method.name == "qpa":
+        return opened
+    if method.name != "qaa" and method.options.get("peft_type") != "QAA":
+        raise ConfigError(f"execution is about circuits, and method {method.name!r} has none; leave it out there")
+    if not opened.backend.input_gradient or opened.method != "autograd":
+        raise ConfigError(
+            f"QAA trains where autograd passes through the circuit to the hidden states (exact, noisy, pennylane); "
+            f"backend {execution.backend!r} with gradient {execution.gradient!r} cannot; train on one of those and "
+            f"measure the run here: qpeft eval RUN --backend {execution.backend}"
+        )
+    return opened
 
 
 def check_method(method: MethodSpec) -> None:

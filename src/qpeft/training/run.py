@@ -22,7 +22,7 @@ from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_i
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
 from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
-from qpeft.training.methods import Built, build_method, check_method
+from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
 from qpeft.training.trackers import Trackers
 from qpeft.tuners.qaa.monitor import QAAMonitor
@@ -59,12 +59,13 @@ def new_run(spec: RunSpec, folder: Path, progress: Progress, trackers: Trackers)
     """Do one run that has no record yet; the arguments are those of `train_run`."""
     began, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     check_method(spec.method)
+    open_execution(spec.method, spec.execution, spec.seed)
     progress.phase("load")
     base = load_base(spec.model)
     texts = load_texts(spec.data, base.tokenizer)
     data = encode_texts(texts, base.tokenizer, spec.data)
     check_answers(spec, base, data.test)
-    built = build_method(base.model, spec.method, spec.seed)
+    built = build_method(base.model, spec.method, spec.seed, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
     for note in built.notes:
         progress.note(note)

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from qpeft.qpa import Generator, QPAConfig
 from qpeft.qpa.config import PAPER_WIDTHS
+from qpeft.quantum import Execution, Gradient
 from qpeft.records import MethodSpec, RunSpec, StudyRow
 from qpeft.records.spec import Strict
 from qpeft.training.estimate import Unrun, attach, circuits_of
@@ -86,7 +87,7 @@ def row_of(case: Case, model: Any, whole: int) -> StudyRow:
     adapter = sum(p.numel() for _, p in built.named_trainable())
     generator = generator_of(adapter, built.qpa)
     trainable = generator.n_trainable if generator else adapter
-    uses = circuits_of(built, generator, spec, "autograd", None)
+    uses = circuits_of(built, generator, spec, Gradient(), None)
     return {
         "label": case.label,
         "family": case.family or case.method.name,
@@ -112,7 +113,7 @@ def generator_of(m: int, config: QPAConfig | None) -> Generator | None:
     if config is None:
         return None
     with META:
-        return Generator(m, config, Unrun())
+        return Generator(m, config, Execution(Unrun()))
 
 
 def closed_form(generator: Generator) -> int | None:

@@ -1,0 +1,28 @@
+"""Where the circuits of a model's QAA modules run: move them all to another backend, in place."""
+
+import dataclasses
+
+from torch import nn
+
+from qpeft.quantum import Backend, ExactBackend, Meter
+from qpeft.tuners.qaa.layer import MIXED, QAADelta
+
+
+def run_modules_on(model: nn.Module, backend: Backend, seed: int = 0) -> Meter:
+    """Run the circuits of every QAA module on a backend, counted together.
+
+    Args:
+        model: Changed in place; classical twins in it stay as they are.
+        backend: Where; one without gradients is good for measuring only.
+        seed: Of shots: the same seed and the same order of calls give the same results.
+
+    Returns:
+        The counters.
+    """
+    meter = Meter(backend, seed)
+    for module in model.modules():
+        if isinstance(module, QAADelta) and module.source in MIXED:
+            # The exact backend goes without the counter: the fast forms know it by its type.
+            place = backend if isinstance(backend, ExactBackend) else meter
+            module.read = dataclasses.replace(module.read, backend=place)
+    return meter
