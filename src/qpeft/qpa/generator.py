@@ -1,5 +1,7 @@
 """Generator: circuit and mapping together, from (theta, b) to the m numbers of an adapter (Eqs. 5-8)."""
 
+import dataclasses
+
 import torch
 from torch import nn
 
@@ -7,7 +9,8 @@ from qpeft.circuits import n_chunks, qubits_for_chunks
 from qpeft.qpa.config import QPAConfig
 from qpeft.qpa.mapping import build_mapping, effective_size
 from qpeft.qpa.sources import CircuitSource, basis_bits, build_source
-from qpeft.quantum import Backend, ExactBackend
+from qpeft.quantum import Execution
+from qpeft.quantum.meter import mixed
 
 
 class ChunkGenerator(nn.Module):
@@ -16,13 +19,13 @@ class ChunkGenerator(nn.Module):
     bits: torch.Tensor
     order: torch.Tensor
 
-    def __init__(self, size: int, config: QPAConfig, backend: Backend) -> None:
+    def __init__(self, size: int, config: QPAConfig, execution: Execution) -> None:
         """Draw angles, mapping weights and the basis order from torch's current generator."""
         super().__init__()
         self.size, self.config = size, config
         self.n_chunks = n_chunks(size, config.n_mlp)
         self.n_qubits = qubits_for_chunks(size, config.n_mlp)
-        source = build_source(config, self.n_qubits, backend)
+        source = build_source(config, self.n_qubits, execution)
         inputs = self.n_qubits + (source is not None)
         self.source = source
         self.mapping = build_mapping(inputs, config.widths or (), config.n_mlp, str(config.activation))
@@ -58,17 +61,24 @@ class Generator(nn.Module):
     (7, 106264)
     """
 
-    def __init__(self, m: int, config: QPAConfig, backend: Backend | None = None) -> None:
+    def __init__(self, m: int, config: QPAConfig, execution: Execution | None = None) -> None:
         """Build for m numbers; everything random comes from config.seed and leaves torch's generator alone."""
         super().__init__()
         self.m, self.config = m, config.resolved()
         pieces = min(self.config.n_generators, m)
         sizes = [m // pieces + (i < m % pieces) for i in range(pieces)]
-        self.backend = backend or ExactBackend()
+        self.execution = execution or Execution()
         self.orders = torch.Generator().manual_seed(self.config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.parts = nn.ModuleList(ChunkGenerator(size, self.config, self.backend) for size in sizes)
+            self.parts = nn.ModuleList(
+                ChunkGenerator(size, self.config, self._execution(place)) for place, size in enumerate(sizes)
+            )
+
+    def _execution(self, place: int) -> Execution:
+        """The execution of one part; no two parts draw the same shots."""
+        seed = mixed(self.execution.seed, self.config.seed, place)
+        return dataclasses.replace(self.execution, seed=seed)
 
     def chunk_generators(self) -> list[ChunkGenerator]:
         """The parts, typed."""
@@ -94,11 +104,19 @@ class Generator(nn.Module):
         """Numbers that are trained: angles and mapping weights."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
 
+    def circuit_sources(self) -> list[CircuitSource]:
+        """The circuits, trained or frozen; none where a twin has none."""
+        return [part.source for part in self.chunk_generators() if isinstance(part.source, CircuitSource)]
+
+    def rewind(self) -> None:
+        """Let the next evaluation repeat the last one, shots included."""
+        for source in self.circuit_sources():
+            source.executor.rewind()
+
     @property
     def n_angles(self) -> int:
         """Circuit angles, trained or frozen; zero where a twin has no circuit."""
-        sources = [part.source for part in self.chunk_generators()]
-        return sum(source.angles.numel() for source in sources if isinstance(source, CircuitSource))
+        return sum(source.angles.numel() for source in self.circuit_sources())
 
     @property
     def n_effective(self) -> int:
@@ -114,6 +132,10 @@ class Generator(nn.Module):
 
     @property
     def executions(self) -> int:
-        """Circuit evaluations so far."""
-        sources = [part.source for part in self.chunk_generators()]
-        return sum(int(source.executions) for source in sources if isinstance(source, CircuitSource))
+        """Circuits run so far, those of gradients included."""
+        return sum(source.executor.meter.circuits for source in self.circuit_sources())
+
+    @property
+    def shots_spent(self) -> int:
+        """Measurements so far; zero where probabilities are exact."""
+        return sum(source.executor.meter.shots_spent for source in self.circuit_sources())
