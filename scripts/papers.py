@@ -92,8 +92,6 @@ def section(name: str, item: Item, found: Gathered, seen: set[str], draw: bool) 
         parts.append("Recipes - " + "; ".join(named) + ".")
     if item.shown:
         parts.append(f"Shown by `{item.shown}`.")
-    if item.waits:
-        parts.append(f"Not here yet: waits for {item.waits}.")
     incomplete = [f"{recipe} ({count})" for recipe, count in found.missing.items() if count]
     if incomplete:
         parts.append(f"No committed records yet, or not all of them, with the missing runs: {', '.join(incomplete)}.")

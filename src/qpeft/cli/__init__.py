@@ -9,6 +9,7 @@ import typer
 
 from qpeft.cli import (
     ablate,
+    backends,
     compare,
     doctor,
     draw,
@@ -45,6 +46,7 @@ app.command("export", epilog=export.EXAMPLE)(export.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("preview", epilog=preview.EXAMPLE)(preview.command)
 app.command("draw", epilog=draw.EXAMPLE)(draw.command)
+app.command("backends", epilog=backends.EXAMPLE)(backends.command)
 app.command("recipes", epilog=recipes.EXAMPLE)(recipes.command)
 app.add_typer(papers.app, name="papers")
 app.command("study", epilog=study.EXAMPLE)(study.command)

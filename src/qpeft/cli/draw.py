@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from qpeft.circuits import Circuit
 
 EXAMPLE = "Example:  qpeft draw --numbers 204100 --n-mlp 2048 --format svg --out circuit.svg"
 
@@ -20,8 +23,11 @@ def command(  # noqa: PLR0913 - one argument a flag
     n_mlp: Annotated[int | None, typer.Option(min=1, help="Numbers a basis state (chunk size).")] = None,
     form: Annotated[str, typer.Option("--format", help="text, svg or qasm.")] = "text",
     out: Annotated[Path | None, typer.Option(help="Write to a file instead of the terminal.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="aer:device=torino or ibm:device=...: as transpiled for that device.")
+    ] = None,
 ) -> None:
-    """Draw a circuit of the library; needs no torch."""
+    """Draw a circuit of the library, or what a device makes of it; needs no torch."""
     from qpeft.circuits import (
         ANSATZE,
         ENTANGLERS,
@@ -51,9 +57,33 @@ def command(  # noqa: PLR0913 - one argument a flag
             f"{numbers:,} numbers in {n_chunks(numbers, n_mlp):,} chunks of {n_mlp:,}: {qubits} qubits", err=True
         )
     circuit = build_ansatz(ansatz, qubits or 4, depth, entangler)
-    drawing = writers[form](circuit)
+    if backend is not None and form != "text":
+        raise ConfigError(f"--backend draws as text; got --format {form}")
+    drawing = writers[form](circuit) if backend is None else transpiled_text(circuit, backend)
     if out is None:
         typer.echo(drawing)
     else:
         write_atomically(out, drawing + "\n")
     typer.echo(str(circuit_cost(circuit)), err=True)
+
+
+def transpiled_text(circuit: "Circuit", backend: str) -> str:
+    """The circuit in the native gates of a device, with its counts.
+
+    Raises:
+        ConfigError: The backend is none that transpiles for an offline device.
+        MissingExtraError: Qiskit or its IBM runtime is not installed.
+    """
+    from qpeft.errors import ConfigError
+    from qpeft.quantum.backends.aer import transpiled
+    from qpeft.quantum.setting import read_setting
+
+    name, options = read_setting(backend)
+    if name not in ("aer", "ibm") or "device" not in options:
+        raise ConfigError(f"--backend must name a device to transpile for, such as aer:device=torino; got {backend!r}")
+    level, seed = (int(options.get(key, default)) for key, default in (("level", "3"), ("seed_transpiler", "0")))
+    found = transpiled(circuit, options["device"], level, seed)
+    return (
+        f"{found.text}\n{found.two_qubit_gates} two-qubit gates, depth {found.depth}, "
+        f"physical qubits {found.physical_qubits}"
+    )

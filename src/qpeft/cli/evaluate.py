@@ -33,6 +33,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     tasks: Annotated[str | None, typer.Option(help="Tasks of lm-evaluation-harness: a,b or YAML files.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first rows of each task.")] = None,
     include: Annotated[Path | None, typer.Option(help="A folder of YAML files with more tasks.")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="Where the circuits of QAA run: noisy:device=torino,shots=20x, ...")
+    ] = None,
 ) -> None:
     """Load the saved adapter with plain peft and measure perplexities, answers to prompts, or tasks."""
     from qpeft.errors import ConfigError
@@ -42,6 +45,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     from qpeft.training.reload import measure_saved
 
     if tasks is not None:
+        if backend is not None:
+            raise ConfigError("--backend measures perplexities and answers; leave out --tasks")
         from qpeft.training.harness import run_tasks
 
         for metric in run_tasks(run, tasks.split(","), limit, include):
@@ -57,9 +62,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     generation = None
     if generate:
         generation = (read_record(run / RECORD).spec.eval.generation or GenerationSpec()).model_copy(update=given)
-    for metric in measure_saved(
-        run, data=data, split=split.value, padded=padded, token_accuracy=token_accuracy, generation=generation
-    ):
+    options = {"padded": padded, "token_accuracy": token_accuracy, "generation": generation, "backend": backend}
+    for metric in measure_saved(run, data=data, split=split.value, **options):
         typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:12.5f}   {metric.signature}")
     for note in answer_notes(generation):
         typer.echo(f"{note}; give --bertscore-encoder", err=True)

@@ -39,7 +39,7 @@ def papers(context: typer.Context) -> None:
 def summary(item: "Item") -> str:
     """The recipes of an item in one line."""
     parts = [f"{scale}: {', '.join(item.recipes(scale))}" for scale in SCALES if item.recipes(scale)]
-    return " | ".join(parts) or (f"waits for {item.waits}" if item.waits else f"see `{item.shown}`")
+    return " | ".join(parts) or f"see `{item.shown}`"
 
 
 @app.command("run", epilog=EXAMPLE)

@@ -32,7 +32,6 @@ class Item(Strict):
     title: str
     note: str = Field("", description="why published numbers and ours differ, in plain words")
     shown: str = Field("", description="the command that shows it, where nothing is measured")
-    waits: str = Field("", description="what it needs that is not here yet")
     tiny: list[str] = Field([], description="recipes and studies at the size of the embedded model")
     real: list[str] = Field([], description="recipes and studies with the paper's own model and data")
     rows: dict[str, list[str]] = Field({}, description="published row: labels of ours beside it")

@@ -15,13 +15,16 @@ from safetensors.torch import load_file
 from qpeft.data import encode_texts, load_texts
 from qpeft.errors import ConfigError, ExportError, RecordError
 from qpeft.qpa import save_adapter
+from qpeft.quantum import Backend, open_backend
 from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record
 from qpeft.records.spec import GenerationSpec
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
 from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
 from qpeft.training.run import ADAPTER, PROBE
-from qpeft.tuners import prune
+from qpeft.tuners import QAADelta, prune
+from qpeft.tuners.qaa.layer import MIXED
+from qpeft.tuners.qaa.place import run_modules_on
 
 # Largest difference of a logit, relative to the largest logit: another device or thread count adds in another order,
 # and merging re-associates W x + B A x to (W + B A) x and rounds W + B A to the base model's dtype.
@@ -85,11 +88,17 @@ def measure_saved(
     padded: bool,
     token_accuracy: bool = False,
     generation: GenerationSpec | None = None,
+    backend: str | None = None,
 ) -> list[Metric]:
     """What `measure` finds, of a saved run on one split of its own or of other data.
 
-    With ``generation`` the model also answers the split's prompts, and the first answers are kept in the folder.
+    With ``generation`` the model also answers the split's prompts, and the first answers are kept in the folder. With
+    ``backend`` the circuits of QAA's modules run there, with the run's seed.
+
+    Raises:
+        ConfigError: The backend cannot be opened, or the model has no circuit left to run on it.
     """
+    place = None if backend is None else open_backend(backend)
     record, base, adapted = open_run(folder)
     spec = record.spec.data.model_copy(update={"name": data} if data else {})
     encoded = encode_texts(load_texts(spec, base.tokenizer), base.tokenizer, spec)
@@ -98,8 +107,24 @@ def measure_saved(
     evaluation = own.model_copy(update={**asked, "generation": generation or own.generation})
     run = record.spec.model_copy(update={"data": spec, "eval": evaluation})
     model, rows = base.model if adapted is None else adapted, getattr(encoded, split)
+    if place is not None:
+        move(model, place, record)
     answers = measure_answers(run, model, base, rows, split, folder) if generation else []
     return [*measure_split(run, model, base, rows, split)[0], *answers]
+
+
+def move(model: Any, place: Backend, record: RunRecord) -> None:
+    """Run the circuits of a saved model on a backend.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    if not any(isinstance(module, QAADelta) and module.source in MIXED for module in model.modules()):
+        raise ConfigError(
+            f"--backend moves the circuits inside a model, which QAA has; a run of {record.spec.method.name!r} has "
+            f"none (QPA's circuit is done once its adapter is written)"
+        )
+    run_modules_on(model, place, record.seed)
 
 
 def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False) -> Exported:
