@@ -1,5 +1,7 @@
 """QPAOptimizer against Eq. 3 written out by hand, and what a trainer relies on."""
 
+import copy
+import math
 from typing import Any
 
 import peft
@@ -8,6 +10,7 @@ import torch
 
 from qpeft.errors import ConfigError, ModelError
 from qpeft.qpa import SOURCES, Generator, QPAConfig, QPAOptimizer
+from qpeft.quantum import Execution
 from tiny_models import tiny_llama
 
 
@@ -206,3 +209,47 @@ def test_nothing_to_train_is_named() -> None:
         QPAOptimizer([{"params": []}], QPAConfig(n_mlp=4))
     with pytest.raises(ConfigError, match="inner must be one of adamw, sgd"):
         QPAOptimizer(adapted()[1], QPAConfig(n_mlp=4), inner="lion")
+
+
+@pytest.mark.parametrize("backend", ["sampled:shots=20x", "noisy:device=torino,shots=20x"])
+@pytest.mark.parametrize("gradient", ["surrogate", "surrogate:refresh=2", "shift:coordinates=3"])
+def test_a_run_with_shots_resumes_bitwise(backend: str, gradient: str, ids: torch.Tensor) -> None:
+    """The sample of the forward pass is not in the state: it is measured again with the same seed."""
+
+    def begin() -> tuple[torch.nn.Module, QPAOptimizer]:
+        model, named = adapted()
+        return model, QPAOptimizer(
+            named, QPAConfig(n_mlp=32, depth=1), lr=1e-2, execution=Execution.open(backend, gradient)
+        )
+
+    def go(model: torch.nn.Module, optimizer: QPAOptimizer, steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            backward(model, ids)
+            optimizer.step()
+
+    model, whole = begin()
+    go(model, whole, 2)
+    state = copy.deepcopy(whole.state_dict())
+    go(model, whole, 3)
+    model, resumed = begin()
+    resumed.load_state_dict(state)
+    go(model, resumed, 3)
+    assert torch.equal(resumed.written, whole.written)
+    # The one measurement of the state itself was made twice; nothing else differs.
+    assert whole.generator.shots_spent <= resumed.generator.shots_spent
+    assert whole.generator.shots_spent > 0
+
+
+def test_the_released_transform_trains_with_empty_bins(ids: torch.Tensor) -> None:
+    """Its slope at p = 0 has no bound, and with few shots most states are never seen."""
+    model, named = adapted()
+    config = QPAConfig(n_mlp=4, preset="released", start="identity", layout="module")
+    optimizer = QPAOptimizer(named, config, lr=1e-3, execution=Execution.open("sampled:shots=1x"))
+    source = optimizer.generator.circuit_sources()[0]
+    assert (source.executor(source.angles) == 0).float().mean() > 0.2
+    for _ in range(3):
+        optimizer.zero_grad()
+        assert math.isfinite(backward(model, ids))
+        optimizer.step()
+    assert all(torch.isfinite(p).all() for p in optimizer.generator.parameters())
