@@ -195,6 +195,16 @@ def test_shots_that_cannot_be_used(text: str, make_spec: MakeSpec) -> None:
         estimate_run(make_spec(LORA), shots=text)
 
 
+def test_what_a_quantum_computer_would_be_busy_for(make_spec: MakeSpec) -> None:
+    pytest.importorskip("qiskit_ibm_runtime")
+    spec = make_spec(qpa(), execution={"backend": "ibm:device=fake_torino,shots=4000", "gradient": "shift"})
+    found = estimate_run(spec)
+    (use,) = found.circuits
+    assert (use.shots, use.gradient) == (4000, 2 * use.cost.n_parameters)
+    assert f"about {use.shots_run * 250e-6:,.0f} s of the quantum computer at 250 us" in found.notes[-1]
+    assert not any("quantum computer" in note for note in estimate_run(make_spec(qpa())).notes)
+
+
 def test_a_model_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"model.name must be 'embedded', a folder .* got"):
         estimated(str(tmp_path), LORA)

@@ -62,8 +62,16 @@ def command(  # noqa: PLR0913 - one argument a flag
     generation = None
     if generate:
         generation = (read_record(run / RECORD).spec.eval.generation or GenerationSpec()).model_copy(update=given)
-    options = {"padded": padded, "token_accuracy": token_accuracy, "generation": generation, "backend": backend}
-    for metric in measure_saved(run, data=data, split=split.value, **options):
+    found = measure_saved(
+        run,
+        data=data,
+        split=split.value,
+        padded=padded,
+        token_accuracy=token_accuracy,
+        generation=generation,
+        backend=backend,
+    )
+    for metric in found:
         typer.echo(f"{metric.split:6} {metric.name:20} {metric.value:12.5f}   {metric.signature}")
     for note in answer_notes(generation):
         typer.echo(f"{note}; give --bertscore-encoder", err=True)

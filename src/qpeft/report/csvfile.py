@@ -38,7 +38,10 @@ QUANTUM = (
     "n_generated",
     "backend",
     "shots",
+    "noise",
+    "grad_method",
     "circuit_executions",
+    "shots_spent",
 )
 
 

@@ -55,6 +55,7 @@ class Row:
     memory_bytes: int | None
     file_size: int
     executions: int | None
+    shots: int | None
     qubits: int | None
     source: str | None
     preset: str | None
@@ -127,6 +128,7 @@ def _row(label: str, runs: Sequence[RunRecord], tuning_runs: int) -> Row:
         memory_bytes=max((_memory(run) for run in good), default=None),
         file_size=info.file_size,
         executions=quantum.circuit_executions if quantum else None,
+        shots=quantum.shots_spent if quantum else None,
         qubits=quantum.n_qubits if quantum else None,
         source=quantum.source if quantum else None,
         preset=quantum.preset if quantum else None,

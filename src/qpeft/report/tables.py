@@ -194,6 +194,10 @@ def cost(rows: Sequence[Row]) -> Table:
         columns.insert(2, "Optimizer and generator")
         for cells, row in zip(out, rows, strict=True):
             cells.insert(2, MISSING if row.optimizer_share is None else f"{100 * row.optimizer_share:.1f} %")
+    if any(row.shots is not None for row in rows):
+        columns.append("Shots")
+        for cells, row in zip(out, rows, strict=True):
+            cells.append(count(row.shots))
     caption = "Cost of one run: step time and speed are medians over seeds, training time the mean, memory the largest"
     return Table(caption, tuple(columns), out)
 

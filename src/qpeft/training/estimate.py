@@ -16,6 +16,8 @@ from qpeft.circuits import Circuit, Cost, circuit_cost
 from qpeft.errors import ModelError
 from qpeft.qpa import Generator
 from qpeft.quantum import Execution, Gradient, Shots, open_backend
+from qpeft.quantum.backends.ibm import REPETITION
+from qpeft.quantum.setting import read_setting
 from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method
@@ -145,7 +147,7 @@ def estimate_run(spec: RunSpec, *, gradient: str | None = None, shots: str | Non
         file_bytes=file_bytes(built),
         circuits=circuits,
         memory=memory_of(built, generator, spec, blocks),
-        notes=(*built.notes, *notes_of(circuits, way)),
+        notes=(*built.notes, *notes_of(circuits, way), *queue_notes(circuits, spec.execution)),
     )
 
 
@@ -207,10 +209,22 @@ def circuits_of(
         # that step from a second evaluation; the released one is written again, without random bits, after the last.
         once = 0 if place == "modules" else 3 if config.basis == "random" else 2
         forward, more = copies * inputs, copies * inputs * further
-        run = copies * once + train.steps * (forward + more)
+        # Where one measurement serves for several steps, the circuit runs at every so many evaluations only.
+        run = -(-(copies * once + train.steps * (forward + more)) // gradient.refresh)
         measured = None if shots is None else shots.of(circuit.n_qubits)
         uses.append(CircuitUse(place, config.depth, circuit_cost(circuit), copies, forward, more, run, measured))
     return uses
+
+
+def queue_notes(circuits: tuple[CircuitUse, ...], execution: ExecutionSpec) -> list[str]:
+    """What a quantum computer would be busy for, where one is asked for."""
+    if read_setting(execution.backend)[0] != "ibm":
+        return []
+    busy = REPETITION * sum(use.shots_run or 0 for use in circuits)
+    return [
+        f"about {busy:,.0f} s of the quantum computer at {1e6 * REPETITION:.0f} us a shot, without queueing "
+        f"and the service's own time; --gradient surrogate:refresh=50 asks it at every fiftieth step only"
+    ]
 
 
 def notes_of(circuits: tuple[CircuitUse, ...], gradient: Gradient) -> list[str]:
