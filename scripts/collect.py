@@ -3,6 +3,8 @@
     python scripts/collect.py wikitext2 --runs runs/wikitext2
     python scripts/collect.py --ablation runs/ablate-qpa
 
+A recipe of a paper gets no page of its own, which would be 5 MB each: docs/papers.md shows its records.
+
 Only runs that the recipe asks for now are taken, and all of them must be there. An ablation is its own plan: all of
 its folder is taken.
 """
@@ -11,7 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from qpeft.recipes import load_recipe
+from qpeft.recipes import find_recipe, load_recipe
 from qpeft.records import RunRecord, find_records, select, write_record
 from qpeft.report import write_csv, write_page
 from qpeft.training.ablate import FACTORS
@@ -36,7 +38,8 @@ def comparison(name: str, runs: Path) -> None:
     out = ROOT / "results" / name
     keep(found.records, out)
     commands = [f"qpeft compare {name} --set data.name=FOLDER"]
-    write_page(found.records, out / "report.html", recipe.title, commands, recipe.baseline)
+    if find_recipe(name).parent.name != "papers":
+        write_page(found.records, out / "report.html", recipe.title, commands, recipe.baseline)
     write_csv(found.records, out / "runs.csv")
     print(f"{len(found.records)} records in {out.relative_to(ROOT)}")
 
