@@ -92,7 +92,8 @@ class Generator(nn.Module):
 
     def forward(self, *, mean_basis: bool = False) -> torch.Tensor:
         """The m generated numbers, shape (m,)."""
-        return torch.cat([part(mean_basis=mean_basis) for part in self.chunk_generators()])
+        vectors = [part(mean_basis=mean_basis) for part in self.chunk_generators()]
+        return vectors[0] if len(vectors) == 1 else torch.cat(vectors)  # cat would copy all m numbers
 
     @property
     def n_qubits(self) -> int:

@@ -46,6 +46,7 @@ def test_groups_cover_the_register_evenly(n: int) -> None:
     assert sum(groups) == n
     assert max(groups) - min(groups) <= 1
     assert max(groups) <= 6
+    assert n < 12 or max(groups) <= 5
 
 
 def test_refuses_a_register_no_memory_holds() -> None:

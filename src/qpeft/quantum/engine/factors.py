@@ -17,17 +17,28 @@ def gate_table(table: Table, angles: Tensor) -> Tensor:
     return torch.cat((rotations, table.fixed.expand(*angles.shape[:-1], -1, -1, -1)), -3)
 
 
-def kron_factors(block: FactorBlock, table: Tensor) -> list[Tensor]:
-    """The factors of one block, each of shape ``(..., 2**k, 2**k)``, rows permuted as the block says."""
-    gates = _gates(table, block.rounds[0])
+def column_gates(block: FactorBlock, table: Tensor) -> Tensor:
+    """For each factor and qubit of a block the product of its gates, shape ``(..., S * k, 2, 2)``."""
+    gates = table_rows(table, block.rounds[0])
     for rows in block.rounds[1:]:
-        gates = _gates(table, rows) @ gates
+        gates = table_rows(table, rows) @ gates
+    return gates
+
+
+def kron_factors(block: FactorBlock, table: Tensor) -> list[Tensor]:
+    """The factors of one block, each of shape ``(..., 2**k, 2**k)``, columns permuted as the block says."""
+    gates = column_gates(block, table)
     batch, size = gates.shape[:-3], 2**block.n_qubits
     products = outer_chain(gates.reshape(*batch, -1, block.n_qubits, 4))
     factors = products.flatten(-2).index_select(-1, block.entries).view(*batch, -1, size, size)
     if block.phase is not None:
         factors = factors * block.phase
     return list(factors.unbind(-3))
+
+
+def table_rows(table: Tensor, rows: Tensor | None) -> Tensor:
+    """Some matrices of a table, or all of them for None."""
+    return table if rows is None else table.index_select(-3, rows)
 
 
 def outer_chain(vectors: Tensor) -> Tensor:
@@ -49,7 +60,3 @@ def outer_chain(vectors: Tensor) -> Tensor:
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:
     return (left.unsqueeze(-1) * right.unsqueeze(-2)).flatten(-2)
-
-
-def _gates(table: Tensor, rows: Tensor | None) -> Tensor:
-    return table if rows is None else table.index_select(-3, rows)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -40,35 +40,51 @@ class Table:
 
 
 @dataclass(frozen=True, eq=False)
+class Turn:
+    """How the gates of one round depend on angles; a fixed gate has the generator 0.
+
+    Attributes:
+        angles: angle index of each gate, shape ``(S * k,)``, or None if they are 0, 1, 2, ... in order.
+        generators: ``-i P/2`` of each gate, shape ``(S * k, 2, 2)``.
+    """
+
+    angles: torch.Tensor | None
+    generators: torch.Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class FactorBlock:
-    """All S Kronecker factors over k qubits: which table rows build them, and how their rows are permuted.
+    """All S Kronecker factors over k qubits: which table rows build them, and how their columns are permuted.
 
     Attributes:
         n_qubits: k.
         rounds: for each round of gates the S * k table rows; None stands for the whole table in order.
         entries: for each entry of the stacked matrices its place among the products that outer_chain makes
             of the gates' entries, shape ``(S * 4**k,)``.
-        phase: factor on each row, shape ``(S, 2**k, 1)``, or None.
+        turns: for each round how its gates depend on angles.
+        phase: factor on each column, shape ``(S, 1, 2**k)``, or None.
     """
 
     n_qubits: int
     rounds: tuple[torch.Tensor | None, ...]
+    turns: tuple[Turn, ...]
     entries: torch.Tensor
     phase: torch.Tensor | None
 
 
 @dataclass(frozen=True)
 class ApplyFactors:
-    """Multiply qubit groups by factors; each entry is (k, factor within block k, first qubit)."""
+    """Multiply every qubit group by a factor; each entry is (k, factor within block k, first qubit)."""
 
     factors: tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ApplyMonomial:
-    """Reorder the amplitudes, then multiply them by a phase."""
+    """Reorder the amplitudes, then multiply them by a phase; ``inverse[source[i]] = i``."""
 
     source: torch.Tensor
+    inverse: torch.Tensor
     phase: torch.Tensor | None
 
 
@@ -77,6 +93,7 @@ class ApplyControlled:
     """Apply a table row to the second wire where the first is 1 (see controlled_entries)."""
 
     row: int
+    turn: Turn
     same: torch.Tensor
     cross: torch.Tensor
     other: torch.Tensor
@@ -94,6 +111,21 @@ class Plan:
     blocks: tuple[FactorBlock, ...]
     steps: tuple[Step, ...]
     ground_state: torch.Tensor
+
+    @cached_property
+    def last(self) -> ApplyMonomial | None:
+        """The permutation that ends the circuit, if it does: readouts need not apply it to the state."""
+        return self.steps[-1] if self.steps and isinstance(self.steps[-1], ApplyMonomial) else None
+
+    @cached_property
+    def body(self) -> tuple[Step, ...]:
+        """The steps before that permutation."""
+        return self.steps if self.last is None else self.steps[:-1]
+
+    @cached_property
+    def n_moments(self) -> int:
+        """States on the way through the body: one after each factor, permutation and controlled rotation."""
+        return sum(len(step.factors) if isinstance(step, ApplyFactors) else 1 for step in self.body)
 
 
 @lru_cache(maxsize=256)
@@ -115,16 +147,22 @@ def make_plan(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Pla
 
 @dataclass(frozen=True)
 class _Maker:
-    """Turns arrays into tensors of one device and dtype."""
+    """Turns arrays into tensors of one device and dtype; one array becomes one tensor however often it is used."""
 
     device: torch.device
     dtype: torch.dtype
+    made: dict[int, tuple[Index, torch.Tensor]] = field(default_factory=dict)
 
     def values(self, array: Matrix) -> torch.Tensor:
         return torch.as_tensor(array if self.dtype.is_complex else array.real).to(self.device, self.dtype)
 
     def index(self, array: Index | list[int]) -> torch.Tensor:
-        return torch.as_tensor(array).to(self.device)
+        if isinstance(array, list):
+            return torch.tensor(array, dtype=torch.int64, device=self.device)
+        if id(array) not in self.made:
+            # The array is kept beside its tensor, so that no other one takes over its id.
+            self.made[id(array)] = array, torch.as_tensor(array).to(self.device)
+        return self.made[id(array)][1]
 
 
 @dataclass
@@ -150,16 +188,17 @@ class _Draft:
 
 def _step(draft: _Draft, first: Instruction, following: tuple[Instruction, ...]) -> tuple[Step, int]:
     """The next step, and how many instructions it covers."""
+    groups = qubit_groups(draft.circuit.n_qubits)
     if isinstance(first, Monomial):
+        # One matrix for the whole register can take the permutation before it along, as an order of its columns.
+        if len(groups) == 1 and following and isinstance(following[0], Local):
+            return _factors(draft, following[0], groups, first), 2
         phase = None if first.phase is None else draft.make.values(first.phase)
-        return ApplyMonomial(draft.make.index(first.source), phase), 1
+        return ApplyMonomial(draft.make.index(first.source), draft.make.index(first.inverse), phase), 1
     if isinstance(first, ControlledRotation):
         entries = controlled_entries(draft.circuit.n_qubits, first.operation.wires)
-        return ApplyControlled(draft.row(first.operation), *map(draft.make.index, entries)), 1
-    groups = qubit_groups(draft.circuit.n_qubits)
-    # One matrix for the whole register can take the permutation after it along, as an order of its rows.
-    if len(groups) == 1 and following and isinstance(following[0], Monomial):
-        return _factors(draft, first, groups, following[0]), 2
+        row = draft.row(first.operation)
+        return ApplyControlled(row, _turn(draft, [row]), *map(draft.make.index, entries)), 1
     return _factors(draft, first, groups, None), 1
 
 
@@ -167,27 +206,42 @@ def _factors(draft: _Draft, local: Local, groups: tuple[int, ...], order: Monomi
     factors: list[tuple[int, int, int]] = []
     first = 0
     for size in groups:
-        gates = local.gates[first : first + size]
-        if any(gates):
-            chains = draft.chains.setdefault(size, [])
-            chains.append([[draft.row(gate) for gate in column] for column in gates])
-            draft.orders.setdefault(size, []).append(order)
-            factors.append((size, len(chains) - 1, first))
+        chains = draft.chains.setdefault(size, [])
+        chains.append([[draft.row(gate) for gate in column] for column in local.gates[first : first + size]])
+        draft.orders.setdefault(size, []).append(order)
+        factors.append((size, len(chains) - 1, first))
         first += size
     return ApplyFactors(tuple(factors))
 
 
 def _block(draft: _Draft, size: int) -> FactorBlock:
     columns = [column for factor in draft.chains[size] for column in factor]
-    turns = range(max(map(len, columns)))
+    turns = range(max(1, *map(len, columns)))
     chosen = [[column[turn] if turn < len(column) else draft.row(None) for column in columns] for turn in turns]
     whole = None if draft.fixed else list(range(len(draft.rotations)))
     rounds = tuple(None if rows == whole else draft.make.index(rows) for rows in chosen)
+    round_turns = tuple(_turn(draft, rows) for rows in chosen)
     matrix, orders = _kronecker_order(size), draft.orders[size]
-    placed = [4**size * factor + (matrix[order.source] if order else matrix) for factor, order in enumerate(orders)]
+    placed = [4**size * at + (matrix[:, order.inverse] if order else matrix) for at, order in enumerate(orders)]
     entries = draft.make.index(np.stack(placed).ravel())
-    phase = np.stack([np.ones(2**size) if order is None or order.phase is None else order.phase for order in orders])
-    return FactorBlock(size, rounds, entries, None if (phase == 1).all() else draft.make.values(phase[..., None]))
+    ones = np.ones(2**size)
+    phase = np.stack([ones if one is None or one.phase is None else one.phase[one.inverse] for one in orders])
+    phases = None if (phase == 1).all() else draft.make.values(phase[:, None])
+    return FactorBlock(size, rounds, round_turns, entries, phases)
+
+
+def _turn(draft: _Draft, rows: list[int]) -> Turn:
+    still: tuple[int, Matrix] = (0, np.zeros((2, 2), dtype=np.complex128))
+    found = [_angle_and_generator(draft.rotations[row]) if row < draft.n_rotations else still for row in rows]
+    places = [place for place, _ in found]
+    in_order = places == list(range(draft.circuit.n_parameters))
+    return Turn(None if in_order else draft.make.index(places), _stack(draft.make, (matrix for _, matrix in found)))
+
+
+def _angle_and_generator(operation: Operation) -> tuple[int, Matrix]:
+    if not isinstance(operation.angle, Parameter):
+        raise TypeError("a fixed gate depends on no angle")
+    return operation.angle.index, _small_matrix(operation, np.pi) / 2
 
 
 def _kronecker_order(n_qubits: int) -> Index:

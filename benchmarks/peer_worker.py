@@ -1,0 +1,145 @@
+"""Peers on the QPA circuit, in a process of their own: reads JSON lines, answers with seconds and the gradient.
+
+Started by ``circuit.py`` with the interpreter of QPEFT_PEER_PYTHON, or with its own; needs torch and the peer only.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Gradient = Callable[[Tensor, Tensor], Tensor]
+
+
+def of(probabilities: Callable[[Tensor], Tensor]) -> Gradient:
+    """Forward and backward of readout times probabilities."""
+
+    def gradient(angles: Tensor, readout: Tensor) -> Tensor:
+        leaf = angles.clone().requires_grad_()
+        p = probabilities(leaf).flatten()
+        return torch.autograd.grad((p * readout.to(p)).sum(), leaf)[0]
+
+    return gradient
+
+
+def gates(n_qubits: int, depth: int) -> Iterator[tuple[int, ...]]:
+    """(angle index, wire) for RY, (-1, control, target) for CNOT."""
+    for layer in range(depth):
+        yield from ((layer * n_qubits + wire, wire) for wire in range(n_qubits))
+        yield from ((-1, wire, wire + 1) for wire in range(n_qubits - 1))
+
+
+def torchquantum(n_qubits: int, depth: int) -> Gradient:
+    import torchquantum as tq
+    import torchquantum.functional as tqf
+
+    def probabilities(angles: Tensor) -> Tensor:
+        device = tq.QuantumDevice(n_wires=n_qubits, bsz=1)
+        for angle, *wires in gates(n_qubits, depth):
+            if angle >= 0:
+                tqf.ry(device, wires=wires[0], params=angles[angle].view(1, 1))
+            else:
+                tqf.cnot(device, wires=wires)
+        return device.get_states_1d().abs().square()
+
+    return of(probabilities)
+
+
+def deepquantum(n_qubits: int, depth: int) -> Gradient:
+    import deepquantum as dq
+
+    circuit = dq.QubitCircuit(n_qubits)
+    for angle, *wires in gates(n_qubits, depth):
+        if angle >= 0:
+            circuit.ry(wires[0], encode=True)
+        else:
+            circuit.cnot(*wires)
+    return of(lambda angles: circuit(data=angles).abs().square())
+
+
+def tensorcircuit(n_qubits: int, depth: int) -> Gradient:
+    import tensorcircuit as tc
+
+    tc.set_backend("pytorch")
+
+    def probabilities(angles: Tensor) -> Tensor:
+        circuit = tc.Circuit(n_qubits)
+        for angle, *wires in gates(n_qubits, depth):
+            if angle >= 0:
+                circuit.ry(wires[0], theta=angles[angle])
+            else:
+                circuit.cnot(*wires)
+        return circuit.probability()
+
+    return of(probabilities)
+
+
+def _pennylane(n_qubits: int, depth: int, device: str, method: str, read: Callable[[], object]) -> Any:
+    import pennylane as qml
+
+    def program(angles: Tensor) -> object:
+        for angle, *wires in gates(n_qubits, depth):
+            if angle >= 0:
+                qml.RY(angles[angle], wires=wires[0])
+            else:
+                qml.CNOT(wires)
+        return read()
+
+    return qml.QNode(program, qml.device(device, wires=n_qubits), interface="torch", diff_method=method)
+
+
+def default_qubit(n_qubits: int, depth: int) -> Gradient:
+    import pennylane as qml
+
+    return of(_pennylane(n_qubits, depth, "default.qubit", "backprop", lambda: qml.probs(wires=range(n_qubits))))
+
+
+def lightning_qubit(n_qubits: int, depth: int) -> Gradient:
+    """Its adjoint method has no gradient of probabilities: Z on qubit 0 instead, whatever the readout."""
+    import pennylane as qml
+
+    node = _pennylane(n_qubits, depth, "lightning.qubit", "adjoint", lambda: qml.expval(qml.PauliZ(0)))
+
+    def gradient(angles: Tensor, readout: Tensor) -> Tensor:
+        leaf = angles.clone().requires_grad_()
+        return torch.autograd.grad(node(leaf), leaf)[0]
+
+    return gradient
+
+
+PEERS: dict[str, Callable[[int, int], Gradient]] = {
+    "torchquantum": torchquantum,
+    "default.qubit": default_qubit,
+    "lightning.qubit": lightning_qubit,
+    "deepquantum": deepquantum,
+    "tensorcircuit": tensorcircuit,
+}
+
+
+def main() -> None:
+    """Answer one line at a time until there are no more."""
+    torch.set_num_threads(1)
+    made: dict[tuple[str, int, int], Gradient] = {}
+    answer = sys.stdout
+    sys.stdout = sys.stderr  # some peers print
+    for line in sys.stdin:
+        task = json.loads(line)
+        key = (task["peer"], task["n_qubits"], task["depth"])
+        try:
+            if key not in made:
+                made[key] = PEERS[key[0]](*key[1:])
+            angles, readout = torch.tensor(task["angles"]), torch.tensor(task["readout"])
+            began = time.process_time()
+            gradient = made[key](angles, readout)
+            reply = {"seconds": time.process_time() - began, "gradient": gradient.tolist()}
+        except Exception as error:
+            reply = {"error": f"{type(error).__name__}: {error}".splitlines()[0][:150]}
+        print(json.dumps(reply), file=answer, flush=True)
+
+
+if __name__ == "__main__":
+    main()
