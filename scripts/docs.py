@@ -13,8 +13,9 @@ from typing import Any
 
 from qpeft.assets import model_folder
 from qpeft.qpa import PRESETS
-from qpeft.records import find_records, write_atomically
+from qpeft.records import find_records, read_study, write_atomically
 from qpeft.report import circuit_verdicts, differences, markdown_table, summarise
+from qpeft.report.studies import fits_table, study_table
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/tour.md")
@@ -52,6 +53,35 @@ def methods(name: str) -> str:
     for verdict in circuit_verdicts(records):
         lines += [f"* {verdict.label}: {twin.sentence}" for twin in verdict.twins]
     return "\n".join(lines)
+
+
+def noisy() -> str:
+    """Training under shots and noise: every run of Figs. 8 and 9 against the same generator on exact circuits."""
+    records = [run for name in ("qpa-fig8-tiny", "qpa-fig9-tiny") for run in find_records(ROOT / "results" / name)]
+    records = list({run.identity: run for run in records}.values())
+    rows, runs = {row.label: row for row in summarise(records)}, {run.spec.label: run for run in records}
+    lines = ["| circuits | qubits | test perplexity | against exact circuits, nat per token | verdict | shots |"]
+    lines.append("|:---|---:|---:|---:|:---|---:|")
+    for label, run in runs.items():
+        if run.quantum is None or run.quantum.shots is None:
+            continue
+        exact = label.rsplit("-", 1)[0]
+        pair = [one for one in records if one.spec.label in (label, exact)]
+        found = next(item for item in differences(pair, exact) if item.label == label)
+        where = f"{run.quantum.ansatz[:2].upper()}, {run.quantum.noise or 'no noise'}, {run.quantum.shots} shots"
+        cells = [where, f"{run.quantum.n_qubits}", f"{rows[label].perplexity:.2f}", found.text, found.verdict]
+        lines.append(f"| {' | '.join(cells)} | {run.quantum.shots_spent or 0:,} |")
+    return "\n".join(lines)
+
+
+def study(name: str, *, fits: bool) -> str:
+    """A committed study, its rows or what was fitted to them."""
+    record = read_study(ROOT / "results" / "studies" / f"{name}.json")
+    table = fits_table(record) if fits else study_table(record)
+    if table is None:
+        raise ValueError(f"the study {name} has no fits")
+    rule = "|:---|" + "---:|" * (len(table.columns) - 1)
+    return "\n".join(f"| {' | '.join(cells)} |" if cells else rule for cells in (table.columns, (), *table.rows))
 
 
 def qaa() -> str:
@@ -107,6 +137,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "ablate-qaa": lambda: ablation("ablate-qaa"),
     "methods-wikitext2": lambda: methods("methods-wikitext2"),
     "methods-alpaca": lambda: methods("methods-alpaca"),
+    "noisy": noisy,
+    "noise-distance": lambda: study("noise-distance", fits=False),
+    "qaa-noise": lambda: study("qaa-noise", fits=True),
     "qaa": qaa,
     "step": step,
     "model": model,
