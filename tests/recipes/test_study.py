@@ -102,6 +102,8 @@ def test_unknown_names_show_what_there_is() -> None:
         ("counts-gpt2", "cases=[{label: x}]", r"settings\.cases\.0\.method is required"),
         ("step-time", "step=3", "settings.step is not a key; nearest: steps"),
         ("qaa-complexity", "tokens=0", "greater than or equal to 1; got 0"),
+        ("noise-distance", "device=fez", "settings.device is not a key; nearest: devices"),
+        ("qaa-noise", "data={lines: 3}", r"settings\.data\.lines is not a key"),
     ],
 )
 def test_settings_of_every_study_are_strict(name: str, given: str, message: str) -> None:

@@ -72,13 +72,46 @@ CHECKS: list[StudyRow] = [
     for reading in ("probabilities", "embedded z")
     for depth in (1, 2)
 ]
+DISTANCES: list[StudyRow] = [
+    {
+        **{"device": device, "ansatz": ansatz, "n_qubits": n, "depth": 8},
+        **{f"tv_{kind}": n / 100 for kind in ("gates", "readout", "shots", "shots_only")},
+        **{f"cos_{way}": 1 - n / 100 for way in ("noisy", "surrogate", "surrogate_square", "shift", "spsa")},
+    }
+    for device in ("torino", "fez")
+    for ansatz in ("ry_cnot", "rx_cnot")
+    for n in (7, 5)
+]
+QUALITIES: list[StudyRow] = [
+    {
+        "kind": kind,
+        "backend": backend,
+        "shots": shots,
+        "strength": strength,
+        "difference": 0.1,
+        "low": -0.1,
+        "high": 0.4,
+    }
+    for kind, backend, shots, strength in (
+        ("exact", "exact", None, None),
+        ("shots", "sampled:shots=1000", 1000, None),
+        ("shots", "sampled:shots=100", 100, None),
+        ("strength", "noisy:depolarizing=0.001,depolarizing2=0.01", None, 0.01),
+        ("device", "noisy:device=fez", None, None),
+        ("device and shots", "noisy:device=torino,shots=20x", 5120, None),
+    )
+]
 EVERY = {
     "gradient-variance": variance_rows(),
     "step-time": STEPS,
     "counts": COUNTS,
     "qaa-complexity": TIMES,
     "gradient-check": CHECKS,
+    "noise-distance": DISTANCES,
+    "qaa-noise": QUALITIES,
 }
+# Studies whose figures show what was fitted.
+FITTED = {"qaa-noise": QUALITIES}
 
 
 def axes(figure: Any) -> tuple[str, str, str | None, str | None]:
@@ -88,7 +121,7 @@ def axes(figure: Any) -> tuple[str, str, str | None, str | None]:
 
 @pytest.mark.parametrize("study", EVERY)
 def test_figures_are_scatter_traces_with_names_and_a_legend(study: str) -> None:
-    figures = study_figures(record(study, EVERY[study]))
+    figures = study_figures(record(study, EVERY[study], FITTED.get(study)))
     assert figures
     for figure in figures.values():
         assert {trace.type for trace in figure.data} == {"scatter"}
@@ -135,6 +168,35 @@ def test_differences_of_zero_are_not_drawn() -> None:
     assert [trace.name for trace in figure.data] == [
         *("probabilities: shift", "embedded z: shift", "embedded z: by the input")
     ]
+
+
+def test_distances_have_one_line_a_device_and_kind() -> None:
+    figures = study_figures(record("noise-distance", DISTANCES))
+    assert list(figures) == [
+        *("distance-against-n-ry_cnot", "cosine-against-n-ry_cnot"),
+        *("distance-against-n-rx_cnot", "cosine-against-n-rx_cnot"),
+    ]
+    figure = figures["distance-against-n-rx_cnot"]
+    assert axes(figure) == ("qubits N", "total variation distance to exact", None, None)
+    kinds = ("gates", "gates, readout", "gates, readout, shots")
+    names = [f"{device}: {kind}" for device in ("torino", "fez") for kind in kinds]
+    assert [trace.name for trace in figure.data] == [*names, "shots alone"]
+    assert (list(figure.data[-1].x), list(figure.data[-1].y)) == ([5, 7], [0.05, 0.07])
+
+
+def test_perplexity_against_shots_and_strength() -> None:
+    figures = study_figures(record("qaa-noise", QUALITIES, QUALITIES))
+    shots, strength = figures["loss-against-shots"], figures["loss-against-strength"]
+    assert axes(shots) == ("shots a circuit (logarithmic)", "nats a token above exact circuits", "log", None)
+    assert axes(strength)[:1] == ("noise strength (logarithmic)",)
+    assert [trace.name for trace in shots.data] == ["shots, no noise", "fez", "torino,shots=20x"]
+    assert [trace.name for trace in strength.data] == ["depolarizing", "fez"]
+    line, level, point = shots.data
+    assert list(line.x) == list(level.x) == [100, 1000]
+    assert list(level.y) == [0.1, 0.1]
+    assert list(point.x) == [5120]
+    assert list(line.error_y.array) == pytest.approx([0.3, 0.3])
+    assert study_figures(record("qaa-noise", QUALITIES)) == {}
 
 
 def test_tables_show_what_a_reader_wants() -> None:

@@ -20,7 +20,9 @@ class StudyRecipe(Strict):
 
     title: str = Field(description="one line for tables and the page")
     description: str = ""
-    study: str = Field(description="gradient-check, gradient-variance, counts, step-time or qaa-complexity")
+    study: str = Field(
+        description="gradient-check, gradient-variance, counts, step-time, qaa-complexity, noise-distance or qaa-noise"
+    )
     settings: dict[str, Any] = Field(default_factory=dict, description="fields of the study's settings")
     paper: dict[str, Any] | None = Field(None, description="paper id, item, what it says, sources")
 

@@ -11,7 +11,9 @@ import plotly.graph_objects as go
 from qpeft.errors import RecordError
 from qpeft.records import StudyRecord, StudyRow, write_atomically
 from qpeft.report.format import MISSING, short
-from qpeft.report.studyfigures import FIGURES
+from qpeft.report.noisefigures import NOISE_FIGURES
+from qpeft.report.studyfigures import FIGURES as PLAIN_FIGURES
+from qpeft.report.studyfigures import Figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,7 @@ class StudyTable:
     rows: tuple[tuple[str, ...], ...]
 
 
+FIGURES: dict[str, Callable[[StudyRecord], Figures]] = {**PLAIN_FIGURES, **NOISE_FIGURES}
 # The columns a reader sees, where a study has more; a CSV file holds all.
 COLUMNS: dict[str, str] = {
     "gradient-check": "reading ansatz entangler circuits shift_max finite_max input_finite_max shift_relative",
@@ -32,6 +35,9 @@ COLUMNS: dict[str, str] = {
     "step-time": "method preset n_mlp n_qubits trainable step_ms forward_ms backward_ms optimizer_ms generator_ms "
     "generator_share ratio ratio_q25 ratio_q75 published_ratio",
     "qaa-complexity": "d layer trainable n_qubits state_size gates depth forward_ms both_ms both_ms_q25 both_ms_q75",
+    "noise-distance": "device ansatz n_qubits depth tv_gates tv_readout tv_shots tv_shots_only cos_noisy "
+    "cos_surrogate cos_surrogate_square cos_shift cos_spsa circuits_shift shots_shift shots_spsa gates_cz gates_sx",
+    "qaa-noise": "seed backend rows shots strength perplexity difference z_rms z_difference circuits shots_spent",
 }
 # Which rows and fits a reader sees, where a study has more.
 SEEN: dict[str, Callable[[StudyRow], bool]] = {"gradient-variance": lambda row: row["layers"] == "all"}

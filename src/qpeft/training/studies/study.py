@@ -1,4 +1,4 @@
-"""Study: a measurement that trains nothing - settings in, rows out - and the record of it."""
+"""Study: a measurement - settings in, rows out - and the record of it."""
 
 import time
 from collections.abc import Callable
