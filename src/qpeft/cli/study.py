@@ -1,4 +1,4 @@
-"""``qpeft study``: measure without training - gradients, their variance, counts, times - and print the rows."""
+"""``qpeft study``: measure circuits and methods - gradients, counts, times, noise - and print the rows."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -24,7 +24,7 @@ def command(
     table: Annotated[Path | None, typer.Option("--csv", help="Also write every row and column to this file.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print what would be measured, and stop.")] = False,
 ) -> None:
-    """Measure circuits and methods without training; a record that is there is shown, not made again."""
+    """Measure circuits and methods by themselves; a record that is there is shown, not made again."""
     from qpeft.recipes import load_study, packaged_studies
 
     if name is None:

@@ -1,4 +1,4 @@
-"""StudyRecord: what a measurement without training was asked for and what it found; written once, never changed."""
+"""StudyRecord: what a measurement was asked for and what it found; written once, never changed."""
 
 import hashlib
 import json
