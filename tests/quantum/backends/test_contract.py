@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from qpeft.circuits import Circuit, Operation, Parameter, build_ansatz
-from qpeft.errors import MissingExtraError, ShapeError
-from qpeft.quantum import Backend, ExactBackend, Shots
+from qpeft.errors import ConfigError, MissingExtraError, ShapeError
+from qpeft.quantum import Backend, ExactBackend, Execution, Executor, Gradient, Shots
 from qpeft.quantum.backends.aer import AerBackend
 from qpeft.quantum.backends.ibm import IBMBackend
 from qpeft.quantum.backends.noisy import NoisyBackend
@@ -144,6 +144,33 @@ def test_declares_what_is_true_of_gradients(backend: Backend) -> None:
         assert backend.input_gradient == (gradients[1] is not None)
         if backend.noise is None:
             torch.testing.assert_close(gradients, expected)
+
+
+def test_gradient_methods_agree_or_are_refused(backend: Backend) -> None:
+    """Parameter shift measures the backend's own gradient, the surrogate has the exact one, autograd needs a graph."""
+    cotangent = torch.randn(8, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+
+    def gradient(method: str) -> Tensor:
+        angles = angles_of().requires_grad_()
+        executor = Executor(CIRCUIT, Execution(backend, Gradient(method), seed=2))
+        return torch.autograd.grad(executor(angles) @ cotangent, angles)[0]
+
+    angles = angles_of().requires_grad_()
+    exact = torch.autograd.grad(ExactBackend().probabilities(CIRCUIT, angles) @ cotangent, angles)[0]
+    torch.testing.assert_close(gradient("surrogate"), exact)
+    shifted = gradient("shift")
+    if backend.noise:
+        assert torch.cosine_similarity(shifted, exact, dim=0) > 0.9
+    else:
+        # Half a difference of two means of values within the cotangent's range: five standard errors of it.
+        spread = 0 if backend.shots is None else 2.5 * float(cotangent.max() - cotangent.min())
+        error = 1e-6 if backend.shots is None else spread * (0.5 / backend.shots.of(3)) ** 0.5
+        assert ((shifted - exact).abs() <= error).all()
+    if backend.differentiable:
+        torch.testing.assert_close(gradient("autograd"), shifted, atol=1e-6, rtol=0)
+    else:
+        with pytest.raises(ConfigError, match="autograd needs a backend with exact probabilities"):
+            gradient("autograd")
 
 
 def test_wrong_shapes(backend: Backend) -> None:
