@@ -60,10 +60,8 @@ def noisy() -> str:
     records = [run for name in ("qpa-fig8-tiny", "qpa-fig9-tiny") for run in find_records(ROOT / "results" / name)]
     records = list({run.identity: run for run in records}.values())
     rows, runs = {row.label: row for row in summarise(records)}, {run.spec.label: run for run in records}
-    lines = [
-        "| circuits | qubits | test perplexity | minus exact, nat per token | verdict | optimizer | circuits | shots |"
-    ]
-    lines.append("|:---|---:|---:|---:|:---|---:|---:|---:|")
+    lines = ["| circuits | qubits | test perplexity | minus exact, nat per token | optimizer | evaluations | shots |"]
+    lines.append("|:---|---:|---:|---:|---:|---:|---:|")
     for label, run in runs.items():
         if run.quantum is None or run.quantum.shots is None:
             continue
@@ -71,7 +69,7 @@ def noisy() -> str:
         pair = [one for one in records if one.spec.label in (label, exact)]
         found = next(item for item in differences(pair, exact) if item.label == label)
         where = f"{run.quantum.ansatz[:2].upper()}, {run.quantum.noise or 'no noise'}, {run.quantum.shots} shots"
-        cells = [where, f"{run.quantum.n_qubits}", f"{rows[label].perplexity:.2f}", found.text, found.verdict]
+        cells = [where, f"{run.quantum.n_qubits}", f"{rows[label].perplexity:.2f}", found.text]
         spent = median(one.train_info.optimizer_time_median or 0 for one in pair if one.spec.label == label)
         cells += [f"{1e3 * spent:.0f} ms", f"{run.quantum.circuit_executions:,}", f"{run.quantum.shots_spent or 0:,}"]
         lines.append(f"| {' | '.join(cells)} |")
