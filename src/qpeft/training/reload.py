@@ -22,9 +22,8 @@ from qpeft.training.measure import Split, measure_answers, measure_split, probe_
 from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
 from qpeft.training.run import ADAPTER, PROBE
-from qpeft.tuners import QAADelta, prune
-from qpeft.tuners.qaa.layer import MIXED
-from qpeft.tuners.qaa.place import run_modules_on
+from qpeft.tuners import prune
+from qpeft.tuners.qaa.place import circuit_modules, run_modules_on
 
 # Largest difference of a logit, relative to the largest logit: another device or thread count adds in another order,
 # and merging re-associates W x + B A x to (W + B A) x and rounds W + B A to the base model's dtype.
@@ -119,7 +118,7 @@ def move(model: Any, place: Backend, record: RunRecord) -> None:
     Raises:
         ConfigError: There is none.
     """
-    if not any(isinstance(module, QAADelta) and module.source in MIXED for module in model.modules()):
+    if not circuit_modules(model):
         raise ConfigError(
             f"--backend moves the circuits inside a model, which QAA has; a run of {record.spec.method.name!r} has "
             f"none (QPA's circuit is done once its adapter is written)"

@@ -8,6 +8,11 @@ from qpeft.quantum import Backend, ExactBackend, Meter
 from qpeft.tuners.qaa.layer import MIXED, QAADelta
 
 
+def circuit_modules(model: nn.Module) -> list[QAADelta]:
+    """The QAA modules of a model that run a circuit; classical twins do not."""
+    return [module for module in model.modules() if isinstance(module, QAADelta) and module.source in MIXED]
+
+
 def run_modules_on(model: nn.Module, backend: Backend, seed: int = 0) -> Meter:
     """Run the circuits of every QAA module on a backend, counted together.
 
@@ -20,9 +25,8 @@ def run_modules_on(model: nn.Module, backend: Backend, seed: int = 0) -> Meter:
         The counters.
     """
     meter = Meter(backend, seed)
-    for module in model.modules():
-        if isinstance(module, QAADelta) and module.source in MIXED:
-            # The exact backend goes without the counter: the fast forms know it by its type.
-            place = backend if isinstance(backend, ExactBackend) else meter
-            module.read = dataclasses.replace(module.read, backend=place)
+    # The exact backend goes without the counter: the fast forms know it by its type.
+    place = backend if isinstance(backend, ExactBackend) else meter
+    for module in circuit_modules(model):
+        module.read = dataclasses.replace(module.read, backend=place)
     return meter
