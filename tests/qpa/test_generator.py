@@ -164,3 +164,17 @@ def test_basis_bits_qubit_zero_is_most_significant() -> None:
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         QPAConfig.from_dict(options)
+
+
+@pytest.mark.parametrize("preset", ["recommended", "released"])
+@pytest.mark.parametrize(("m", "n_mlp"), [(20_000, 512), (200_000, 8)])
+def test_nothing_waits_for_a_number_on_the_way(
+    m: int, n_mlp: int, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CUDA graph can hold the generator: on tensors without values it runs, so no value decides what runs."""
+    monkeypatch.setattr(torch, "is_autocast_enabled", lambda device: False)  # which knows no device without values
+    generator = Generator(m, QPAConfig(n_mlp=n_mlp, preset=preset)).to("meta")
+    vector = generator()
+    vector.sum().backward()
+    assert vector.is_meta
+    assert all(p.grad is not None for p in generator.parameters())

@@ -58,7 +58,7 @@ def test_switches_of_ibm() -> None:
     ("text", "message"),
     [
         ("exakt", "backend must be one of .*; got 'exakt'; nearest: exact"),
-        ("exact:shot=1", "backend exact: option must be one of shots; got 'shot'; nearest: shots"),
+        ("exact:shot=1", "backend exact: option must be one of kernel, shots; got 'shot'; nearest: shots"),
         ("sampled", "needs shots, for example sampled:shots=20x"),
         ("sampled:shots=many", "4096, or 20x"),
         ("noisy", "needs a device or numbers"),

@@ -72,6 +72,7 @@ def _version(name: str) -> str:
         return MISSING
 
 
+KERNEL = {"kernel": Option(str, "torch, or triton: the whole circuit as one kernel on a GPU, up to 12 qubits")}
 SHOTS = {"shots": Option(Shots.parse, "measurements of a circuit: 4096, or 20x for 20 times 2^N; exact without")}
 LEVEL = {
     "level": Option(int, "optimisation level of Qiskit's transpiler, 0 to 3"),
@@ -112,6 +113,10 @@ def _picked(given: Mapping[str, Any], *names: str) -> dict[str, Any]:
     return {name: given[name] for name in names if name in given}
 
 
+def _exact(given: Mapping[str, Any]) -> Backend:
+    return ExactBackend(**_picked(given, "kernel"))
+
+
 def _noisy(given: Mapping[str, Any]) -> Backend:
     settings = {key: value for key, value in given.items() if key != "shots"}
     if not settings:
@@ -143,20 +148,20 @@ def _sampled(inner: Backend, given: Mapping[str, Any]) -> Backend:
 def _always_sampled(given: Mapping[str, Any]) -> Backend:
     if "shots" not in given:
         raise ConfigError("backend sampled needs shots, for example sampled:shots=20x")
-    return _sampled(ExactBackend(), given)
+    return _sampled(_exact(given), given)
 
 
 BACKENDS: dict[str, Entry] = {
     "exact": Entry(
         "state vectors in torch, on CPU or GPU",
-        SHOTS,
-        lambda given: _sampled(ExactBackend(), given),
+        {**KERNEL, **SHOTS},
+        lambda given: _sampled(_exact(given), given),
         "autograd and all others",
         "yes, with gradient",
     ),
     "sampled": Entry(
         "state vectors in torch, measured a finite number of times",
-        SHOTS,
+        {**KERNEL, **SHOTS},
         _always_sampled,
         "surrogate, shift, spsa, nelder-mead, cobyla",
         "yes, without gradient",

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from qpeft.circuits.circuit import Circuit
-from qpeft.errors import ConfigError
-from qpeft.quantum.engine.simulate import probabilities
+from qpeft.errors import ConfigError, require_choice
+from qpeft.quantum.engine.fused import require_triton
+from qpeft.quantum.engine.simulate import KERNELS, probabilities
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,15 @@ class ExactBackend:
 
     Args:
         dtype: precision of the simulation and of its result, float32 or float64; None follows the angles.
+        kernel: ``torch``, or ``triton``: the whole circuit as one kernel forward and one backward, on a GPU.
 
     Raises:
-        ConfigError: the dtype is neither float32 nor float64, nor None.
+        ConfigError: the dtype is neither float32 nor float64, nor None, or the kernel is unknown.
+        MissingExtraError: the kernel needs Triton, which is not installed.
     """
 
     dtype: torch.dtype | None = None
+    kernel: str = "torch"
     name: ClassVar[str] = "exact"
     differentiable: ClassVar[bool] = True
     input_gradient: ClassVar[bool] = True
@@ -36,16 +40,19 @@ class ExactBackend:
     def __post_init__(self) -> None:
         if self.dtype not in (None, torch.float32, torch.float64):
             raise ConfigError(f"dtype must be torch.float32, torch.float64 or None; got {self.dtype}")
+        require_choice("kernel", self.kernel, KERNELS)
+        if self.kernel == "triton":
+            require_triton()
 
     def probabilities(
         self, circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, seed: int = 0
     ) -> Tensor:
         """Probabilities of all basis states (see ``qpeft.quantum.engine.probabilities``); nothing here is random."""
         if self.dtype is None:
-            return probabilities(circuit, angles, states)
+            return probabilities(circuit, angles, states, kernel=self.kernel)
         if states is not None:
             states = states.to(self.dtype.to_complex() if states.is_complex() else self.dtype)
-        return probabilities(circuit, angles.to(self.dtype), states)
+        return probabilities(circuit, angles.to(self.dtype), states, kernel=self.kernel)
 
     def details(self, circuit: Circuit) -> dict[str, str | int | float]:
         """Nothing: the result depends on circuit and angles alone."""

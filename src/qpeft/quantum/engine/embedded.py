@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import linear
 
 from qpeft.circuits.circuit import Circuit, Operation
 from qpeft.quantum.engine.factors import gate_table, kron_factors
@@ -119,8 +120,8 @@ def embedded_expectations(program: Program, angles: Tensor, x: Tensor, observabl
     table = gate_table(program.plan.table, angles)
     factors = [factor for block in program.plan.blocks for factor in kron_factors(block, table)]
     # The permutation that ends a circuit moves the few observables instead of every state.
-    observables = observables if program.readout is None else observables.index_select(0, program.readout)
-    result: Tensor = _Expectations.apply(x, program, observables, *factors)  # type: ignore[no-untyped-call]
+    rows = observables.mT if program.readout is None else observables.mT.index_select(1, program.readout)
+    result: Tensor = _Expectations.apply(x, program, rows.contiguous(), *factors)  # type: ignore[no-untyped-call]
     return result
 
 
@@ -162,7 +163,7 @@ def _forward(
     program: Program, x: Tensor, observables: Tensor, factors: tuple[Tensor, ...]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Expectations of one chunk, largest value and squared norm of x over it for each row, and the last state."""
-    largest = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True)
+    largest = x.abs().amax(-1, keepdim=True)  # a tenth of the time of a maximum norm
     # Squares of smaller values would leave the number range; such a vector counts as zero.
     largest = largest.masked_fill(largest < torch.finfo(x.dtype).tiny ** 0.5, torch.inf)
     unit = x / largest
@@ -177,8 +178,16 @@ def _forward(
             continue
         for factor in move.factors:
             state = _multiply(factor, factors[factor[0]], state)
-    read = (state.square() @ observables).view(-1, channels, observables.shape[1]).sum(1)
-    return read / norm, largest, norm, state
+    # Few columns: the product is twice as fast with the observables as rows.
+    return linear(_squares(state, channels), observables) / norm, largest, norm, state
+
+
+def _squares(state: Tensor, channels: int) -> Tensor:
+    """Squared amplitudes, the channels of a row added up."""
+    if channels == 1:
+        return state.square()
+    real, imaginary = state.view(-1, channels, state.shape[-1]).unbind(1)
+    return (real * real).addcmul_(imaginary, imaginary)
 
 
 def _blocks(factor: tuple[int, int, int], state: Tensor) -> Tensor:
@@ -206,7 +215,7 @@ def _backward(
     state, observables, factors = made
     x, gradient, cotangent, inward, largest, norm = rows
     channels, size = program.masks.shape
-    weight = (2 * cotangent / norm) @ observables.mT
+    weight = (2 * cotangent / norm) @ observables
     flow = (state.view(-1, channels, size) * weight.unsqueeze(1)).view(-1, size)
     for place, move in reversed(list(enumerate(program.moves))):
         if isinstance(move, Permute):

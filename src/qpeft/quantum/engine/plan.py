@@ -241,7 +241,7 @@ def _turn(draft: _Draft, rows: list[int]) -> Turn:
 def _angle_and_generator(operation: Operation) -> tuple[int, Matrix]:
     if not isinstance(operation.angle, Parameter):
         raise TypeError("a fixed gate depends on no angle")
-    return operation.angle.index, _small_matrix(operation, np.pi) / 2
+    return operation.angle.index, small_matrix(operation, np.pi) / 2
 
 
 def _kronecker_order(n_qubits: int) -> Index:
@@ -256,8 +256,8 @@ def _table(draft: _Draft) -> Table:
     in_order = parameters == list(range(draft.circuit.n_parameters))
     return Table(
         parameters=None if in_order else draft.make.index(parameters),
-        at_zero=_stack(draft.make, (_small_matrix(one, 0.0) for one in draft.rotations)),
-        at_pi=_stack(draft.make, (_small_matrix(one, np.pi) for one in draft.rotations)),
+        at_zero=_stack(draft.make, (small_matrix(one, 0.0) for one in draft.rotations)),
+        at_pi=_stack(draft.make, (small_matrix(one, np.pi) for one in draft.rotations)),
         fixed=_stack(draft.make, map(_fixed_matrix, draft.fixed)) if draft.fixed else None,
     )
 
@@ -271,10 +271,10 @@ def _fixed_matrix(operation: Operation | None) -> Matrix:
         return np.eye(2, dtype=np.complex128)
     if isinstance(operation.angle, Parameter):
         raise TypeError("a rotation with a parameter is no fixed gate")
-    return _small_matrix(operation, operation.angle)
+    return small_matrix(operation, operation.angle)
 
 
-def _small_matrix(operation: Operation, angle: float | None) -> Matrix:
+def small_matrix(operation: Operation, angle: float | None) -> Matrix:
     """The 2x2 matrix on the last wire, rid of rounding such as cos(pi/2) = 6e-17."""
     matrix = operation.gate_row.matrix(angle)[-2:, -2:]
     return np.where(np.abs(matrix) < 1e-16, 0, matrix)

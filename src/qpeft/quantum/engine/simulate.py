@@ -9,11 +9,14 @@ from torch import Tensor
 from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ShapeError
 from qpeft.quantum.engine.adjoint import matrices, probabilities_of, squared
+from qpeft.quantum.engine.fused import fused_probabilities
 from qpeft.quantum.engine.moves import apply
 from qpeft.quantum.engine.plan import Plan, Step, make_plan
 
+KERNELS = ("torch", "triton")
 
-def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
+
+def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, kernel: str = "torch") -> Tensor:
     """Probabilities of all basis states after the circuit, ``|U(angles) states|^2``.
 
     >>> from qpeft.circuits import build_ansatz
@@ -25,16 +28,21 @@ def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None
         angles: radians, shape ``(..., P)``, float32 or float64.
         states: amplitudes before the circuit, shape ``(..., 2**n)``, real or complex; None is ``|0...0>``.
             Leading axes of angles and states broadcast.
+        kernel: ``torch``, or ``triton`` for one fused kernel on a GPU, up to 12 qubits.
 
     Returns:
         Values in [0, 1] that sum to the squared norm of the states, shape ``(..., 2**n)``, real.
 
     Raises:
         ShapeError: the last axis of angles or states does not fit the circuit, or angles are not float32 or float64.
-        CircuitError: the register is too large for a state vector.
+        CircuitError: the register is too large for a state vector, or for the fused kernel.
+        ConfigError: the fused kernel was asked for without a GPU.
+        MissingExtraError: it was asked for without Triton.
     """
     plan, angles, states = _prepare(circuit, angles, states)
     with torch.autocast(angles.device.type, enabled=False) if _lowered(angles) else nullcontext():
+        if angles.shape[-1] and kernel == "triton":
+            return fused_probabilities(circuit, angles, states)
         if angles.shape[-1]:
             return probabilities_of(plan, angles, states)
         squares = squared(_run(plan, plan.body, angles, states))
