@@ -72,6 +72,11 @@ def root(
     """Fine-tune language models with quantum circuits in the loop, and measure what the circuit was worth."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+    elif context.invoked_subcommand != "train" and os.environ.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"only qpeft train runs as several processes; got {os.environ['WORLD_SIZE']} of "
+            f"qpeft {context.invoked_subcommand}; start it without accelerate launch or torchrun"
+        )
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -34,7 +34,10 @@ def command(  # noqa: PLR0913 - one argument a flag
     backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     gradient: Annotated[str | None, typer.Option(help=GRADIENT)] = None,
 ) -> None:
-    """Train one method, measure it, write adapter and record; run it again to go on after an interruption."""
+    """Train one method, measure it, write adapter and record; run it again to go on after an interruption.
+
+    On several GPUs: accelerate launch -m qpeft train ...; each process takes train.batch_size rows a step.
+    """
     from qpeft.recipes import load_recipe
 
     flags = {"model.name": model, "data.name": data, "train.steps": steps, "train.learning_rate": learning_rate}
@@ -48,9 +51,13 @@ def command(  # noqa: PLR0913 - one argument a flag
     train = train.model_copy(update={"checkpoint_steps": steps_between})
     spec = executed_on(spec.model_copy(update={"seed": seed, "train": train}), backend, gradient)
     from qpeft.cli.terminal import Bars
+    from qpeft.training.ranks import is_main
     from qpeft.training.run import train_run
 
     folder = out or Path("runs") / "train" / spec.folder()
+    if not is_main():
+        train_run(spec, folder)
+        return
     with Bars() as bars:
         record = train_run(spec, folder, bars.start(spec), words(report_to))
     for metric in record.metrics:

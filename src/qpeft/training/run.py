@@ -24,6 +24,7 @@ from qpeft.training.environment import meta_info
 from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
+from qpeft.training.ranks import is_main, n_processes, writing_place
 from qpeft.training.trackers import Trackers
 from qpeft.tuners.qaa.monitor import QAAMonitor
 
@@ -51,12 +52,12 @@ def train_run(
     done = finished(spec, folder)
     if done is not None:
         return done
-    with Trackers(report_to, folder) as trackers:
-        return new_run(spec, folder, progress or Silent(), trackers)
+    with Trackers(report_to if is_main() else (), folder) as trackers, writing_place(folder) as place:
+        return new_run(spec, folder, place, progress or Silent(), trackers)
 
 
-def new_run(spec: RunSpec, folder: Path, progress: Progress, trackers: Trackers) -> RunRecord:
-    """Do one run that has no record yet; the arguments are those of `train_run`."""
+def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, trackers: Trackers) -> RunRecord:
+    """Do one run that has no record yet; results go to ``place``, the other arguments are those of `train_run`."""
     began, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     check_method(spec.method)
     open_execution(spec.method, spec.execution, spec.seed)
@@ -75,8 +76,8 @@ def new_run(spec: RunSpec, folder: Path, progress: Progress, trackers: Trackers)
     if optimizer is not None:
         optimizer.finish()
     progress.phase("measure")
-    metrics, blocks = measure(spec, built.model, base, data, folder)
-    size = save(built, base, folder, optimizer)
+    metrics, blocks = measure(spec, built.model, base, data, place)
+    size = save(built, base, place, optimizer)
     record = RunRecord(
         identity=spec.identity(),
         seed=spec.seed,
@@ -88,15 +89,15 @@ def new_run(spec: RunSpec, folder: Path, progress: Progress, trackers: Trackers)
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[*built.notes, *warnings_of(built), *answer_notes(spec.eval.generation)],
+        notes=[*built.notes, *notes_of_processes(spec), *warnings_of(built), *answer_notes(spec.eval.generation)],
     )
     rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
     record = record.model_copy(update={"train_info": rows})
     if built.peft_config is not None:
-        write_card(folder / ADAPTER, {f"{metric.name} ({metric.split})": metric.value for metric in metrics})
-    write_record(record, folder / RECORD)
+        write_card(place / ADAPTER, {f"{metric.name} ({metric.split})": metric.value for metric in metrics})
+    write_record(record, place / RECORD)
     trackers.finish(metrics)
-    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(place / CHECKPOINTS, ignore_errors=True)
     return record
 
 
@@ -119,7 +120,8 @@ def train(
     spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress, trackers: Trackers
 ) -> Trained:
     """Train through transformers.Trainer, from the last complete checkpoint if there is one."""
-    write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
+    if is_main():
+        write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
     watch = Watch(progress)
     trainer = Trainer(
         model=built.model,
@@ -166,6 +168,12 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         project="qpeft",
         **({"gradient_checkpointing": True} if train.gradient_checkpointing else {}),
     )
+
+
+def notes_of_processes(spec: RunSpec) -> list[str]:
+    """How many rows a step had, where several processes trained."""
+    rows = n_processes() * spec.train.batch_size * spec.train.gradient_accumulation
+    return [f"{n_processes()} processes trained together: {rows} rows a step"] if n_processes() > 1 else []
 
 
 def warnings_of(built: Built) -> list[str]:
