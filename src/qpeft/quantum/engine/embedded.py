@@ -1,11 +1,11 @@
-"""Expectations of embedded vectors under real circuits: chunk by chunk, in cache, the last state kept for backward.
+"""Expectations of embedded vectors under real circuits: the factored form, or a dense matrix where that is faster.
 
-Every hidden state of a batch goes through the same circuit, so the factors of the circuit are built once and
-multiplied into a few dozen states at a time. Backward undoes the circuit from its last state: for one layer there is
-nothing to compute again, and memory does not grow with depth (4 KB a token at 10 qubits; 8 KB for RX, which needs two
-real states). Measured against a dense unitary at d = 768 and 256 tokens, forward and backward on one core: its three
-products take 14.4 ms, factors 6.5, 9.0, 16.0 and 26.8 ms for 1, 2, 4 and 8 layers. Making the unitary costs as much as
-768 tokens, so it would pay from about four layers and thousands of tokens on; the methods here have one or two layers.
+Every hidden state of a batch goes through the same circuit. Factored: the factors of the circuit are built once and
+multiplied into a few dozen states at a time, which stay in cache. Backward undoes the circuit from its last state: for
+one layer there is nothing to compute again, and memory does not grow with depth (4 KB a token at 10 qubits; 8 KB for
+RX, which needs two real states). Dense: the circuit's matrix is built once, by running it on basis states, and
+multiplied into all states. It pays for small registers, and for deep circuits on many tokens; benchmarks/forms.py
+measures where, and that single gates never do.
 """
 
 from dataclasses import dataclass
@@ -20,11 +20,14 @@ from torch.nn.functional import linear
 from qpeft.circuits.circuit import Circuit, Operation
 from qpeft.quantum.engine.factors import gate_table, kron_factors
 from qpeft.quantum.engine.plan import ApplyFactors, ApplyMonomial, Plan, make_plan
-from qpeft.quantum.engine.states import basis_bits
+from qpeft.quantum.engine.states import amplitude_embed, basis_bits
 
 # States times amplitudes of a chunk: 32 states of 10 qubits, whose buffers stay in a cache of 1 MiB.
 CHUNK = 1 << 15
 PERMUTATIONS = ("x", "cx", "swap")
+# Multiplications an amplitude and layer, forward and backward: four products with the factors; three with a dense
+# matrix, which run this many times as fast.
+FACTORED, DENSE, FASTER = 4, 3, 1.8
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,9 @@ def _with_ry(circuit: Circuit) -> Circuit | None:
     return Circuit(circuit.n_qubits, operations)
 
 
-def embedded_expectations(program: Program, angles: Tensor, x: Tensor, observables: Tensor) -> Tensor:
+def embedded_expectations(
+    program: Program, angles: Tensor, x: Tensor, observables: Tensor, *, dense: bool | None = None
+) -> Tensor:
     """Expectations of diagonal observables after embedding x and running the program.
 
     Args:
@@ -113,6 +118,7 @@ def embedded_expectations(program: Program, angles: Tensor, x: Tensor, observabl
         angles: radians, shape ``(P,)``.
         x: shape ``(T, d)`` with d at most 2**n; a zero vector gives zeros and passes no gradient.
         observables: value of each observable on each basis state, shape ``(2**n, k)``.
+        dense: Whether to multiply by one matrix; None does where it is faster.
 
     Returns:
         Shape ``(T, k)``.
@@ -121,8 +127,36 @@ def embedded_expectations(program: Program, angles: Tensor, x: Tensor, observabl
     factors = [factor for block in program.plan.blocks for factor in kron_factors(block, table)]
     # The permutation that ends a circuit moves the few observables instead of every state.
     rows = observables.mT if program.readout is None else observables.mT.index_select(1, program.readout)
+    if dense_pays(program, *x.shape) and x.device.type == "cpu" if dense is None else dense:
+        return linear((_unit(x) @ _matrix(program, factors, x)).square(), rows)
     result: Tensor = _Expectations.apply(x, program, rows.contiguous(), *factors)  # type: ignore[no-untyped-call]
     return result
+
+
+def dense_pays(program: Program, tokens: int, d: int) -> bool:
+    """Whether one matrix costs less, making it included, which takes d tokens through the factors."""
+    if len(program.masks) > 1:
+        return False
+    sizes = [1 << size for move in program.moves if isinstance(move, Rotate) for _, _, size in move.factors]
+    factored = FASTER * FACTORED * sum(sizes)
+    return (tokens - d) * factored > DENSE * d * tokens
+
+
+def _matrix(program: Program, factors: list[Tensor], x: Tensor) -> Tensor:
+    """The circuit's first d columns as rows, shape ``(d, 2**n)``."""
+    state = torch.eye(x.shape[-1], program.masks.shape[1], dtype=x.dtype, device=x.device)
+    for move in program.moves:
+        if isinstance(move, Permute):
+            state = state.index_select(-1, move.source)
+            continue
+        for factor in move.factors:
+            state = _multiply(factor, factors[factor[0]], state)
+    return state
+
+
+def _unit(x: Tensor) -> Tensor:
+    """The vectors at length one; zero stays zero."""
+    return amplitude_embed(x, max(1, (x.shape[-1] - 1).bit_length()))[..., : x.shape[-1]]
 
 
 class _Expectations(torch.autograd.Function):
