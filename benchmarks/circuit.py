@@ -43,10 +43,10 @@ def timed(run: Callable[[], object]) -> tuple[float, ...]:
 
     Wall time would flatter whoever is short enough to fit between two turns of the scheduler on a busy machine.
     """
-    return (min(_once(run) for _ in range(3)),)
+    return (min(once(run) for _ in range(3)),)
 
 
-def _once(run: Callable[[], object]) -> float:
+def once(run: Callable[[], object]) -> float:
     began = time.process_time()
     run()
     return time.process_time() - began

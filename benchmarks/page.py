@@ -135,10 +135,92 @@ def memory(body: dict[str, Any]) -> str:
     )
 
 
+def forms(body: dict[str, Any]) -> str:
+    """Where the forms of QAA's circuit cross."""
+    rows = [
+        [
+            *(f"d = {row['d']}", row["tokens"], row["depth"]),
+            *(f"{row['ms'][form][1]:.1f}" for form in ("factored", "dense", "single gates")),
+            *(row["chosen"], f"{row['excess']:.2f}"),
+        ]
+        for row in body["rows"]
+    ]
+    head = ["width", "tokens", "depth", "factors, ms", "dense, ms", "single gates, ms", "chosen", "over the fastest"]
+    return "\n\n".join(
+        [
+            "## QAA's circuit in three forms",
+            "RY + CNOT layers, forward and backward. A rule on the number of multiplications chooses between factors "
+            f"and a dense matrix; at worst it took {body['worst']:.2f} times as long as the fastest form.",
+            table(head, rows),
+        ]
+    )
+
+
+def generator(body: dict[str, Any]) -> str:
+    """The released structure, and 7B."""
+    rows = [
+        [f"n_mlp = {row['n_mlp']}", row["n_qubits"], f"{row['ours_ms']:.2f}", f"{row['theirs_ms']:.2f}"]
+        + [spread(row["ratio"])]
+        if "ratio" in row
+        else [f"n_mlp = {row.get('n_mlp', '')}", "", "", "", f"skipped: {row['skipped']}"]
+        for row in body["released"]
+    ]
+    parts = [
+        "## QPA's generator",
+        "Against the structure of the released code (gate by gate on TorchQuantum, random basis rows, linear layers in "
+        "a row), 204,100 numbers as for GPT-2's head; that code does this in every forward of the adapter, qpeft once "
+        "an optimizer step:",
+        table(["preset released", "qubits", "ours, ms", "theirs, ms", "theirs over ours"], rows),
+    ]
+    large = body["seven_b"]
+    if large:
+        took = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in large["measured_s"].items())
+        parts.append(
+            f"Of a step at the width of Llama-2-7B, estimated from measured parts ({took}; {large['tokens']} tokens, "
+            f"float32, one thread, weights frozen and random; 32 layers make {large['step_s']:.0f} s), generating "
+            f"{large['m']:,} numbers and their gradient is {100 * large['share']:.1f} %. More tokens make it less."
+        )
+    return "\n\n".join(parts)
+
+
+def gpu(body: dict[str, Any]) -> str:
+    """The fused kernels and steps on a GPU."""
+    if "skipped" in body:
+        return f"## On a GPU\n\nNot measured: {body['skipped']}."
+    pair = ["torch, ms", "Triton, ms", "torch over Triton"]
+    circuits = [[f"N = {row['n_qubits']}, L = {row['depth']}", *timings(row)] for row in body["circuits"]]
+    layers = [
+        [f"{row['ansatz']}, depth {row['depth']}", row["d"], row["tokens"], *timings(row)] for row in body["layers"]
+    ]
+    steps = [
+        [row["model"], row["method"], row["tokens"], f"{row['step_ms']:.1f}", f"{row['ratio']:.3f}"]
+        for row in body["steps"]
+    ]
+    return "\n\n".join(
+        [
+            f"## On a GPU: {body['device']}",
+            table(["QPA's circuit", *pair], circuits),
+            table(["QAA's layer", "d", "tokens", *pair], layers),
+            table(["bfloat16 model, random weights", "method", "tokens", "step, ms", "over LoRA's"], steps),
+        ]
+    )
+
+
+def timings(row: dict[str, Any]) -> list[str]:
+    """Both kernels and their ratio."""
+    return [f"{row['torch_ms']:.3f}", f"{row['triton_ms']:.3f}", spread(row["ratio"])]
+
+
+SECTIONS = {
+    **{"circuit": circuit, "layer": layer, "forms": forms},
+    **{"generator": generator, "memory": memory, "gpu": gpu},
+}
+
+
 def write() -> None:
     """The page, of the parts there are."""
     parts = [HEAD]
-    for name, section in (("circuit", circuit), ("layer", layer), ("memory", memory)):
+    for name, section in SECTIONS.items():
         path = RESULTS / f"{name}.json"
         if path.exists():
             body = json.loads(path.read_text("utf-8"))

@@ -1,4 +1,4 @@
-"""Peers on the QPA circuit, in a process of their own: reads JSON lines, answers with seconds and the gradient.
+"""Peers on the QPA circuit and generator, in a process of their own: JSON lines in, seconds and the gradient out.
 
 Started by ``circuit.py`` with the interpreter of QPEFT_PEER_PYTHON, or with its own; needs torch and the peer only.
 """
@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -111,7 +112,38 @@ def lightning_qubit(n_qubits: int, depth: int) -> Gradient:
     return gradient
 
 
-PEERS: dict[str, Callable[[int, int], Gradient]] = {
+def generator(n_qubits: int, depth: int, m: int, n_mlp: int) -> Gradient:
+    """The structure of the released QPA code: gate by gate, random basis rows, linear layers in a row."""
+    import random
+
+    import torchquantum as tq
+    import torchquantum.functional as tqf
+
+    widths = (n_qubits + 1, 32, 64, 128, 128, 64, 32, 32, n_mlp)
+    mapping = torch.nn.Sequential(*(torch.nn.Linear(a, b) for a, b in pairwise(widths)))
+
+    def run(angles: Tensor, readout: Tensor) -> Tensor:
+        leaf = angles.clone().requires_grad_()
+        device = tq.QuantumDevice(n_wires=n_qubits, bsz=1)
+        for angle, *wires in gates(n_qubits, depth):
+            if angle >= 0:
+                tqf.ry(device, wires=wires[0], params=leaf[angle].view(1, 1))
+            else:
+                tqf.cnot(device, wires=wires)
+        p = device.get_states_1d().abs().square().flatten().clamp_min(1e-12)
+        bent = (0.6 * torch.tanh(0.1 * len(p) / 2 * p)) ** 0.15
+        order = random.sample(range(len(p)), len(p))
+        bits = torch.tensor([[1.0 if row >> place & 1 else -1.0 for place in range(n_qubits)] for row in order])
+        rows = torch.cat((bits, (bent - bent.mean())[:, None]), 1)[: -(-m // n_mlp)]
+        vector = mapping(rows).reshape(-1)[:m]
+        loss = (vector - vector.mean()).square().sum()
+        return torch.autograd.grad(loss, (leaf, *mapping.parameters()))[0]
+
+    return run
+
+
+PEERS: dict[str, Callable[..., Gradient]] = {
+    "generator": generator,
     "torchquantum": torchquantum,
     "default.qubit": default_qubit,
     "lightning.qubit": lightning_qubit,
@@ -123,12 +155,12 @@ PEERS: dict[str, Callable[[int, int], Gradient]] = {
 def main() -> None:
     """Answer one line at a time until there are no more."""
     torch.set_num_threads(1)
-    made: dict[tuple[str, int, int], Gradient] = {}
+    made: dict[tuple[Any, ...], Gradient] = {}
     answer = sys.stdout
     sys.stdout = sys.stderr  # some peers print
     for line in sys.stdin:
         task = json.loads(line)
-        key = (task["peer"], task["n_qubits"], task["depth"])
+        key = (task["peer"], task["n_qubits"], task["depth"], *task.get("more", ()))
         try:
             if key not in made:
                 made[key] = PEERS[key[0]](*key[1:])

@@ -1,7 +1,7 @@
 """Every benchmark by one command: JSON beside it and the page docs/benchmarks.md; ratios within one run.
 
-python benchmarks/suite.py                    # about a quarter of an hour on two cores
-python benchmarks/suite.py --quick            # about a minute, for a look; --out keeps its JSON
+python benchmarks/suite.py                    # about half an hour on two cores
+python benchmarks/suite.py --quick            # a few minutes, for a look; --out keeps its JSON
 python benchmarks/suite.py --only circuit
 QPEFT_PEER_PYTHON=peers/bin/python python benchmarks/suite.py --only circuit
 """
@@ -20,6 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import circuit
+import forms
+import generator
+import gpu
 import layer
 import memory
 import page
@@ -30,12 +33,15 @@ RESULTS = HERE / "results"
 MEASURES: dict[str, Callable[..., dict[str, Any]]] = {
     "circuit": circuit.measure,
     "layer": layer.measure,
+    "forms": forms.measure,
+    "generator": generator.measure,
     "memory": memory.measure,
+    "gpu": gpu.measure,
 }
 # Benchmarks with a command of their own, whose tables README and tour show, and what makes them quick.
 SCRIPTS: dict[str, list[str]] = {
     "engine": ["--circuits", "10", "--repeats", "3", "--qubits", "5", "--bursts", "1"],
-    "step": ["--steps", "3", "--batch", "2", "--tokens", "64"],
+    "step": ["--steps", "3", "--size", "2", "64", "--cases", "embedded, every linear"],
     "qaa": [],
 }
 

@@ -118,12 +118,14 @@ def benchmark(name: str) -> Any:
 def step() -> str:
     """Step times."""
     body = benchmark("step")
-    rows = [
-        f"| {row['method']} | {row['step_ms']:.1f} ms | {row['optimizer_ms']:.1f} ms | {row['ratio']:.3f} |"
-        for row in body["rows"]
-    ]
-    head = "| method | step | of it the optimizer | ratio to LoRA |\n|:---|---:|---:|---:|"
-    return "\n".join([head, *rows, f"\nMedians of alternating steps in one process, threads: {body['threads']}."])
+    lines = ["| model, LoRA on | method | generated | optimizer | step over LoRA's | quartiles |"]
+    lines.append("|:---|:---|---:|---:|---:|---:|")
+    for row in body["rows"]:
+        low, high = row["ratio_quartiles"]
+        cells = [row["model"], row["method"], f"{row['generated']:,}" if row["generated"] else "-"]
+        cells += [f"{row['optimizer_ms']:.1f} ms", f"{row['ratio']:.3f}", f"[{low:.3f}, {high:.3f}]"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, f"\nAlternating steps in one process, medians, threads: {body['threads']}."])
 
 
 def model() -> str:

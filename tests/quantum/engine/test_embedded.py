@@ -48,8 +48,11 @@ def test_forms_equal_the_state_vector(n: int, d: int, depth: int) -> None:
 
 @pytest.mark.parametrize(
     ("d", "depth", "tokens", "pays"),
-    [(64, 1, 64, False), (64, 1, 1024, True), (64, 8, 4096, True), (256, 2, 4096, False), (256, 8, 4096, True)]
-    + [(768, 2, 4096, False), (768, 8, 256, False), (768, 8, 4096, True)],
+    [
+        *((64, 1, 64, False), (64, 1, 1024, True), (64, 8, 4096, True)),
+        *((256, 2, 4096, False), (256, 8, 4096, True)),
+        *((768, 2, 4096, False), (768, 8, 256, False), (768, 8, 4096, True)),
+    ],
 )
 def test_the_rule_is_what_was_measured(d: int, depth: int, tokens: int, pays: bool) -> None:
     program = program_of(build_ansatz("ry_cnot", (d - 1).bit_length(), depth))
