@@ -159,16 +159,18 @@ def forms(body: dict[str, Any]) -> str:
 def generator(body: dict[str, Any]) -> str:
     """The released structure, and 7B."""
     rows = [
-        [f"n_mlp = {row['n_mlp']}", row["n_qubits"], f"{row['ours_ms']:.2f}", f"{row['theirs_ms']:.2f}"]
-        + [spread(row["ratio"])]
+        [
+            *(f"n_mlp = {row['n_mlp']}", row["n_qubits"], f"{row['ours_ms']:.2f}", f"{row['theirs_ms']:.2f}"),
+            spread(row["ratio"]),
+        ]
         if "ratio" in row
         else [f"n_mlp = {row.get('n_mlp', '')}", "", "", "", f"skipped: {row['skipped']}"]
         for row in body["released"]
     ]
     parts = [
         "## QPA's generator",
-        "Against the structure of the released code (gate by gate on TorchQuantum, random basis rows, linear layers in "
-        "a row), 204,100 numbers as for GPT-2's head; that code does this in every forward of the adapter, qpeft once "
+        "Against the structure of the released code (gate by gate on TorchQuantum, random basis rows, linear layers "
+        "in a row), 204,100 numbers as for GPT-2's head; that code does this in every forward of the adapter, qpeft once "
         "an optimizer step:",
         table(["preset released", "qubits", "ours, ms", "theirs, ms", "theirs over ours"], rows),
     ]
