@@ -170,8 +170,8 @@ def generator(body: dict[str, Any]) -> str:
     parts = [
         "## QPA's generator",
         "Against the structure of the released code (gate by gate on TorchQuantum, random basis rows, linear layers "
-        "in a row), 204,100 numbers as for GPT-2's head; that code does this in every forward of the adapter, qpeft once "
-        "an optimizer step:",
+        "in a row), 204,100 numbers as for GPT-2's head; that code does this in every forward of the adapter, qpeft "
+        "once an optimizer step:",
         table(["preset released", "qubits", "ours, ms", "theirs, ms", "theirs over ours"], rows),
     ]
     large = body["seven_b"]

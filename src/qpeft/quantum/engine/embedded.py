@@ -22,7 +22,7 @@ from qpeft.quantum.engine.factors import gate_table, kron_factors
 from qpeft.quantum.engine.plan import ApplyFactors, ApplyMonomial, Plan, make_plan
 from qpeft.quantum.engine.states import amplitude_embed, basis_bits
 
-# States times amplitudes of a chunk: 64 states of 10 qubits. Half of it costs 15 % in calls, twice as much leaves caches.
+# States times amplitudes of a chunk: 64 states of 10 qubits. Half as many cost 15 % in calls, twice as many the cache.
 CHUNK = 1 << 16
 PERMUTATIONS = ("x", "cx", "swap")
 # Multiplications an amplitude and layer, forward and backward: four products with the factors; three with a dense
