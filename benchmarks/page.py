@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import goals
 from qpeft.records import write_atomically
 
 ROOT = Path(__file__).parents[1]
@@ -221,11 +222,11 @@ SECTIONS = {
 
 def write() -> None:
     """The page, of the parts there are."""
-    parts = [HEAD]
+    bodies = {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    parts = [HEAD, table(["what", "goal", "measured", ""], goals.rows(bodies))]
     for name, section in SECTIONS.items():
-        path = RESULTS / f"{name}.json"
-        if path.exists():
-            body = json.loads(path.read_text("utf-8"))
+        if name in bodies:
+            body = bodies[name]
             about = ", ".join(f"{key} {value}" for key, value in body["environment"].items())
             parts += [section(body), f"({about}{', quick' if body['quick'] else ''})"]
     parts.append(

@@ -145,11 +145,15 @@ def warps_for(size: int) -> int:
     return max(1, size // (32 * AMPLITUDES_A_THREAD))
 
 
-def _kernels() -> Any:
+def _launch(name: str, batch: torch.Size, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """One program a row of the batch, on the device of the tensors."""
     require_triton()
     from qpeft.quantum.engine import kernels
 
-    return kernels
+    if batch.numel():
+        # Triton launches on the current device, whatever tensors it is given.
+        with torch.cuda.device_of(arguments[0]):  # type: ignore[no-untyped-call]
+            getattr(kernels, name)[(batch.numel(),)](*arguments, **options)
 
 
 def _rows(tensor: Tensor, batch: torch.Size) -> tuple[Tensor, int]:
@@ -173,13 +177,10 @@ class _Fused(torch.autograd.Function):
         result = angles.new_empty(*batch, size)
         keep = any(ctx.needs_input_grad)
         last = states.new_empty(*batch, size) if keep else states
-        if batch.numel():
-            _kernels().run_circuit[(batch.numel(),)](
-                *(walk.steps, walk.matrices, walk.sources, walk.phases),
-                *(angle_rows, _flat(state_rows), _flat(last), result),
-                *(len(walk.steps), angle_step, state_step),
-                **(_options(states, walk) | {"KEEP": keep}),
-            )
+        tables = (walk.steps, walk.matrices, walk.sources, walk.phases)
+        tensors = (angle_rows, _flat(state_rows), _flat(last), result)
+        numbers = (len(walk.steps), angle_step, state_step)
+        _launch("run_circuit", batch, (*tables, *tensors, *numbers), _options(states, walk) | {"KEEP": keep})
         ctx.walk, ctx.batch = walk, batch
         ctx.save_for_backward(angles, states, *([last] if keep else []))
         return result
@@ -192,13 +193,10 @@ class _Fused(torch.autograd.Function):
         angle_rows, angle_step = _rows(angles, ctx.batch)
         turned = angles.new_zeros(*ctx.batch, walk.n_rotations)
         flow = torch.empty_like(last)
-        if ctx.batch.numel():
-            _kernels().undo_circuit[(ctx.batch.numel(),)](
-                *(walk.steps, walk.matrices, walk.inverses, walk.phases),
-                *(angle_rows, _flat(last), cotangents[0].contiguous(), turned, _flat(flow)),
-                *(len(walk.steps), walk.n_rotations, angle_step),
-                **_options(states, walk),
-            )
+        tables = (walk.steps, walk.matrices, walk.inverses, walk.phases)
+        tensors = (angle_rows, _flat(last), cotangents[0].contiguous(), turned, _flat(flow))
+        numbers = (len(walk.steps), walk.n_rotations, angle_step)
+        _launch("undo_circuit", ctx.batch, (*tables, *tensors, *numbers), _options(states, walk))
         turned = turned.sum_to_size(*angles.shape[:-1], walk.n_rotations)
         if walk.parameters is not None:
             turned = torch.zeros_like(angles).index_add_(-1, walk.parameters, turned)
