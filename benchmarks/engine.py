@@ -20,6 +20,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import Statevector
 from torch import Tensor
 
+from naive import single_gates
 from qpeft.circuits import GATES, Circuit, Operation, Parameter, build_ansatz
 from qpeft.quantum import probabilities
 
@@ -71,24 +72,6 @@ def qiskit_probabilities(circuit: Circuit, angles: Tensor) -> Tensor:
     return torch.from_numpy(theirs.transpose(range(n)[::-1]).copy().ravel())
 
 
-def gate_by_gate(circuit: Circuit, angles: Tensor) -> Tensor:
-    """RY and CNOT one at a time in plain torch: what a straightforward simulator costs."""
-    n = circuit.n_qubits
-    state = torch.zeros(2**n, dtype=angles.dtype)
-    state[0] = 1
-    for op in circuit.operations:
-        if isinstance(op.angle, Parameter):
-            half = angles[op.angle.index] / 2
-            cos, sin = half.cos(), half.sin()
-            zero, one = state.view(2 ** op.wires[0], 2, -1).unbind(1)
-            state = torch.stack((cos * zero - sin * one, sin * zero + cos * one), 1)
-        else:
-            control, target = op.wires
-            split = state.view(2**control, 2, 2 ** (target - control - 1), 2, -1)
-            state = torch.stack((split[:, 0], split[:, 1].flip(2)), 1)
-    return state.flatten().square()
-
-
 def measure_errors(n_circuits: int) -> list[dict[str, object]]:
     """Largest difference of any probability over random circuits."""
     dice = random.Random(0)
@@ -115,10 +98,10 @@ def measure_times(n_qubits: int, depth: int, repeats: int, burst: int) -> dict[s
     generator = torch.Generator().manual_seed(n_qubits)
     angles = torch.randn(circuit.n_parameters, generator=generator).requires_grad_()
     readout = torch.randn(2**n_qubits, generator=generator)
-    node = pennylane_node(circuit)
+    node, ground = pennylane_node(circuit), torch.eye(1, 2**n_qubits)
     contestants: dict[str, Callable[[], Tensor]] = {
         "qpeft": lambda: probabilities(circuit, angles),
-        "gate_by_gate": lambda: gate_by_gate(circuit, angles),
+        "gate_by_gate": lambda: single_gates(circuit, angles, ground)[0],
         "pennylane": lambda: node(angles),
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}

@@ -8,27 +8,13 @@ import torch
 from torch import Tensor
 
 from circuit import timed
-from qpeft.circuits import Circuit, Parameter, build_ansatz, qubits_for_dimension
+from naive import single_gates
+from qpeft.circuits import build_ansatz, qubits_for_dimension
 from qpeft.quantum import amplitude_embed, basis_bits
 from qpeft.quantum.engine.embedded import Program, dense_pays, embedded_expectations, real_program
 from qpeft.training.studies.timing import quartiles, take_turns
 
 FORMS = ("factored", "dense", "single gates")
-
-
-def single_gates(circuit: Circuit, angles: Tensor, x: Tensor) -> Tensor:
-    """Probabilities of RY and CNOT one at a time, all tokens at once."""
-    state = amplitude_embed(x, circuit.n_qubits)
-    for op in circuit.operations:
-        if isinstance(op.angle, Parameter):
-            half = angles[op.angle.index] / 2
-            zero, one = state.view(len(x), 2 ** op.wires[0], 2, -1).unbind(2)
-            state = torch.stack((half.cos() * zero - half.sin() * one, half.sin() * zero + half.cos() * one), 2)
-        else:
-            control, target = op.wires
-            split = state.view(len(x), 2**control, 2, 2 ** (target - control - 1), 2, -1)
-            state = torch.stack((split[:, :, 0], split[:, :, 1].flip(3)), 2)
-    return state.view(len(x), -1).square()
 
 
 def contestants(depth: int, d: int, tokens: int) -> tuple[dict[str, Callable[[], Tensor]], bool]:
@@ -45,7 +31,7 @@ def contestants(depth: int, d: int, tokens: int) -> tuple[dict[str, Callable[[],
     forms: dict[str, Callable[[], Tensor]] = {
         "factored": lambda: embedded_expectations(program, angles, x, observables, dense=False),
         "dense": lambda: embedded_expectations(program, angles, x, observables, dense=True),
-        "single gates": lambda: single_gates(circuit, angles, x) @ observables,
+        "single gates": lambda: single_gates(circuit, angles, amplitude_embed(x, circuit.n_qubits)) @ observables,
     }
 
     def gradient(form: Callable[[], Tensor]) -> Tensor:

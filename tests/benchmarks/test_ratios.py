@@ -9,13 +9,15 @@ import torch
 from torch import Tensor
 
 from qpeft.assets import model_folder
-from qpeft.circuits import Circuit, Parameter, build_ansatz
+from qpeft.circuits import build_ansatz
 from qpeft.quantum import amplitude_embed, basis_bits, probabilities
 from qpeft.quantum.layer import EmbeddedCircuit, random_angles
 from qpeft.records import MethodSpec, ModelSpec, TrainSpec
 from qpeft.training.methods import build_method
 from qpeft.training.models import load_base
 from qpeft.training.studies.timing import timed_step
+
+Benchmark = Callable[[str], Any]
 
 
 def ratio(run: Callable[[], object], other: Callable[[], object], turns: int) -> float:
@@ -29,27 +31,16 @@ def ratio(run: Callable[[], object], other: Callable[[], object], turns: int) ->
     return best[1] / best[0]
 
 
-def gate_by_gate(circuit: Circuit, angles: Tensor) -> Tensor:
-    """RY and CNOT one at a time: what a straightforward simulator does."""
-    state = torch.eye(1, 2**circuit.n_qubits)[0]
-    for op in circuit.operations:
-        if isinstance(op.angle, Parameter):
-            half = angles[op.angle.index] / 2
-            zero, one = state.view(2 ** op.wires[0], 2, -1).unbind(1)
-            state = torch.stack((half.cos() * zero - half.sin() * one, half.sin() * zero + half.cos() * one), 1)
-        else:
-            control, target = op.wires
-            split = state.view(2**control, 2, 2 ** (target - control - 1), 2, -1)
-            state = torch.stack((split[:, 0], split[:, 1].flip(2)), 1)
-    return state.flatten().square()
-
-
 @pytest.mark.parametrize("n", [5, 11])
-def test_the_compiled_circuit_is_three_times_as_fast_as_single_gates(n: int) -> None:
+def test_the_compiled_circuit_is_three_times_as_fast_as_single_gates(n: int, benchmark: Benchmark) -> None:
+    single_gates = benchmark("naive").single_gates
     circuit = build_ansatz("ry_cnot", n, 8)
     angles = random_angles(circuit.n_parameters).requires_grad_()
     readout = torch.randn(2**n)
-    ours, naive = (lambda: probabilities(circuit, angles)), (lambda: gate_by_gate(circuit, angles))
+    ours, naive = (
+        (lambda: probabilities(circuit, angles)),
+        (lambda: single_gates(circuit, angles, torch.eye(1, 2**n))[0]),
+    )
     torch.testing.assert_close(ours(), naive(), atol=1e-5, rtol=0)
 
     def gradient(p: Callable[[], Tensor]) -> Callable[[], object]:
@@ -58,23 +49,14 @@ def test_the_compiled_circuit_is_three_times_as_fast_as_single_gates(n: int) -> 
     assert ratio(gradient(ours), gradient(naive), 15) > 3
 
 
-def test_the_layer_of_qaa_is_twice_as_fast_as_single_gates() -> None:
-    read = EmbeddedCircuit(build_ansatz("ry_cnot", 10, 2))
+def test_the_layer_of_qaa_is_twice_as_fast_as_single_gates(benchmark: Benchmark) -> None:
+    read, single_gates = EmbeddedCircuit(build_ansatz("ry_cnot", 10, 2)), benchmark("naive").single_gates
     x, angles = torch.randn(64, 768).requires_grad_(), random_angles(20).requires_grad_()
     signs = 1.0 - 2 * basis_bits(10)
 
     def naive() -> Tensor:
-        state = amplitude_embed(x, 10)
-        for op in read.circuit.operations:
-            if isinstance(op.angle, Parameter):
-                half = angles[op.angle.index] / 2
-                zero, one = state.view(64, 2 ** op.wires[0], 2, -1).unbind(2)
-                state = torch.stack((half.cos() * zero - half.sin() * one, half.sin() * zero + half.cos() * one), 2)
-            else:
-                control, target = op.wires
-                split = state.view(64, 2**control, 2, 2 ** (target - control - 1), 2, -1)
-                state = torch.stack((split[:, :, 0], split[:, :, 1].flip(3)), 2)
-        return state.view(64, -1).square() @ signs
+        probabilities: Tensor = single_gates(read.circuit, angles, amplitude_embed(x, 10))
+        return probabilities @ signs
 
     torch.testing.assert_close(read(x, angles), naive(), atol=1e-5, rtol=0)
 

@@ -1,48 +1,34 @@
 """The benchmarks themselves: what each measures runs at a small size, and what is not at hand is skipped in words."""
 
-import sys
-from pathlib import Path
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from transformers import GPT2Config
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
+Benchmark = Callable[[str], Any]
 
 
-def loaded(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(FOLDER))
-    monkeypatch.delenv("QPEFT_PEER_PYTHON", raising=False)
-    # Their names are everyday words: none may stay behind as a module of another test.
-    for own in FOLDER.glob("*.py"):
-        monkeypatch.delitem(sys.modules, own.stem, raising=False)
-    module = __import__(name)
-    for own in FOLDER.glob("*.py"):
-        monkeypatch.delitem(sys.modules, own.stem, raising=False)
-    return module
-
-
-def test_forms_agree_and_the_rule_is_near_the_best(monkeypatch: pytest.MonkeyPatch) -> None:
-    runs, dense = loaded("forms", monkeypatch).contestants(2, 24, 40)  # raises where gradients differ
+def test_forms_agree_and_the_rule_is_near_the_best(benchmark: Benchmark) -> None:
+    runs, dense = benchmark("forms").contestants(2, 24, 40)  # raises where gradients differ
     assert set(runs) == {"factored", "dense", "single gates"}
     assert dense
 
 
-def test_what_is_not_at_hand_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    (row,) = loaded("generator", monkeypatch).against_released((512,), 1)
+def test_what_is_not_at_hand_is_said(benchmark: Benchmark) -> None:
+    (row,) = benchmark("generator").against_released((512,), 1)
     assert "QPEFT_PEER_PYTHON" in row["skipped"]
     if not torch.cuda.is_available():
-        assert loaded("gpu", monkeypatch).measure(quick=True) == {"skipped": "no GPU here"}
+        assert benchmark("gpu").measure(quick=True) == {"skipped": "no GPU here"}
 
 
 @pytest.mark.filterwarnings("ignore")  # of peft and transformers on GPT-2
 @pytest.mark.skipif(torch.cuda.is_available(), reason="on a GPU the benchmark itself is run")
-def test_the_benchmark_for_gpus_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_benchmark_for_gpus_runs(benchmark: Benchmark, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Triton's interpreter, so that the first run on a GPU is not its first run."""
     pytest.importorskip("triton")
-    gpu: Any = loaded("gpu", monkeypatch)
+    gpu = benchmark("gpu")
     monkeypatch.setattr(gpu, "BURST", 1)
     assert gpu.circuit(3, 1, "cpu", 1)["gradients_apart"] < 1e-5
     assert gpu.layer("rx_cnot", 1, 5, 2, "cpu", 1)["gradients_apart"] < 1e-5

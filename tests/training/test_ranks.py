@@ -13,7 +13,6 @@ from qpeft.cli import run
 from qpeft.records import read_record
 
 METHODS = {
-    "lora": "{name: lora, r: 2, target_modules: [q_proj, v_proj]}",
     "qpa": "{name: qpa, n_mlp: 16, over: {name: lora, r: 2, target_modules: [q_proj, v_proj]}}",
     "qaa": "{name: qaa}",
 }
