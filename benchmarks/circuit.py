@@ -25,6 +25,8 @@ from qpeft.training.studies.timing import quartiles, take_turns
 
 HERE = Path(__file__).parent
 PEERS = ("torchquantum", "default.qubit", "lightning.qubit", "deepquantum", "tensorcircuit")
+# Calls a turn: the first ones of a process that has slept find cold caches, and of a short call they are much.
+CALLS = 7
 OWN = ("default.qubit", "lightning.qubit")  # of our own environment
 Run = Callable[[], Tensor]
 
@@ -38,12 +40,12 @@ def ours(n_qubits: int, depth: int) -> tuple[Run, Tensor, Tensor]:
     return lambda: torch.autograd.grad(probabilities(circuit, angles), angles, readout)[0], angles, readout
 
 
-def timed(run: Callable[[], object]) -> tuple[float, ...]:
-    """Processor seconds of the fastest of three calls.
+def timed(run: Callable[[], object], calls: int = 3) -> tuple[float, ...]:
+    """Processor seconds of the fastest of some calls.
 
     Wall time would flatter whoever is short enough to fit between two turns of the scheduler on a busy machine.
     """
-    return (min(once(run) for _ in range(3)),)
+    return (min(once(run) for _ in range(calls)),)
 
 
 def once(run: Callable[[], object]) -> float:
@@ -79,7 +81,7 @@ class Worker:
         self.process.wait()
 
 
-def against_peers(sizes: list[tuple[int, int]], turns: int) -> list[dict[str, Any]]:
+def against_peers(sizes: list[tuple[int, int]], turns: int) -> dict[str, Any]:
     """For each (N, L) and peer: both times, the ratio with quartiles, the largest difference of the gradients."""
     other = os.environ.get("QPEFT_PEER_PYTHON")
     workers = {True: Worker(sys.executable), False: Worker(other) if other else None}
@@ -99,18 +101,20 @@ def against_peers(sizes: list[tuple[int, int]], turns: int) -> list[dict[str, An
                 continue
 
             def ask(worker: Worker = worker, task: dict[str, Any] = task) -> tuple[float, ...]:
-                return (min(worker.ask(task)["seconds"] for _ in range(3)),)
+                return (min(worker.ask(task)["seconds"] for _ in range(CALLS)),)
 
-            times = take_turns({"ours": partial(timed, run), "peer": ask}, turns, 1)
+            times = take_turns({"ours": partial(timed, run, CALLS), "peer": ask}, turns, 1)
             ratios = quartiles([b[0] / a[0] for a, b in zip(times["ours"], times["peer"], strict=True)])
             error = (run() - torch.tensor(first["gradient"])).abs().max().item()
             row |= {f"{name}_ms": 1e3 * quartiles([t[0] for t in taken])[1] for name, taken in times.items()}
             rows.append({**row, "ratio": ratios, "gradient_difference": error})
             print(f"N={n_qubits} L={depth} {peer}: {ratios[1]:.1f} [{ratios[0]:.1f}, {ratios[2]:.1f}]", flush=True)
+    versions: dict[str, Any] = {}
     for worker in workers.values():
         if worker:
+            versions |= worker.ask({"peer": "versions"})
             worker.close()
-    return rows
+    return {"peers": rows, "versions": versions}
 
 
 def growth(sizes: list[tuple[int, int]], turns: int) -> list[dict[str, Any]]:
@@ -185,7 +189,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
     grown = growth(depths + sizes, 3 if quick else 7)
     machine = limits()
     return {
-        "peers": against_peers(peers, 3 if quick else 9),
+        **against_peers(peers, 3 if quick else 9),
         "growth": grown,
         "exponents": exponents(grown),
         "machine": machine,

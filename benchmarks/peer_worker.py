@@ -7,6 +7,8 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from itertools import pairwise
 from typing import Any
 
@@ -152,6 +154,18 @@ PEERS: dict[str, Callable[..., Gradient]] = {
 }
 
 
+DISTRIBUTIONS = ("torch", "torchquantum", "pennylane", "pennylane-lightning", "deepquantum", "tensorcircuit-ng")
+
+
+def versions() -> dict[str, str]:
+    """Of the peers there are."""
+    found = {}
+    for name in DISTRIBUTIONS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
 def main() -> None:
     """Answer one line at a time until there are no more."""
     torch.set_num_threads(1)
@@ -160,6 +174,9 @@ def main() -> None:
     sys.stdout = sys.stderr  # some peers print
     for line in sys.stdin:
         task = json.loads(line)
+        if task["peer"] == "versions":
+            print(json.dumps(versions()), file=answer, flush=True)
+            continue
         key = (task["peer"], task["n_qubits"], task["depth"], *task.get("more", ()))
         try:
             if key not in made:

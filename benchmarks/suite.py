@@ -49,7 +49,7 @@ SCRIPTS: dict[str, list[str]] = {
 def environment() -> dict[str, Any]:
     """What the numbers depend on, the load of the machine before the run included."""
     packages = {name: version(name) for name in ("torch", "transformers", "peft")}
-    load = os.getloadavg()[0]
+    load = round(os.getloadavg()[0], 1)
     cores = os.cpu_count()
     return {
         "machine": platform.machine(),

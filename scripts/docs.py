@@ -115,6 +115,18 @@ def benchmark(name: str) -> Any:
     return json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text("utf-8"))
 
 
+def speed() -> str:
+    """What the engine was built to, and what was measured."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    from goals import rows
+
+    folder = ROOT / "benchmarks" / "results"
+    found = rows({path.stem: benchmark(path.stem) for path in sorted(folder.glob("*.json"))})
+    return "\n".join(
+        ["| what | goal | measured | |", "|:---|---:|---:|:---|", *(f"| {' | '.join(row)} |" for row in found)]
+    )
+
+
 def step() -> str:
     """Step times."""
     body = benchmark("step")
@@ -149,6 +161,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "qaa-noise": qaa_noise,
     "qaa": qaa,
     "step": step,
+    "speed": speed,
     "model": model,
 }
 

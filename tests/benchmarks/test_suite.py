@@ -36,3 +36,8 @@ def test_the_benchmark_for_gpus_runs(benchmark: Benchmark, monkeypatch: pytest.M
     rows = gpu.steps("tiny", config, (1, 8), "cpu", 2)
     assert [row["method"] for row in rows] == ["lora", "qpa", "qpa, triton", "qaa"]
     assert rows[0]["ratio"] == 1
+
+
+def test_the_page_is_what_the_committed_numbers_say(benchmark: Benchmark) -> None:
+    page = benchmark("page")
+    assert (page.ROOT / "docs" / "benchmarks.md").read_text("utf-8") == page.text()
