@@ -10,6 +10,7 @@ import torch
 
 from qpeft.errors import ConfigError, ModelError
 from qpeft.qpa import SOURCES, Generator, QPAConfig, QPAOptimizer
+from qpeft.qpa.optimizer import INNER, with_state
 from qpeft.quantum import Execution
 from tiny_models import tiny_llama
 
@@ -253,3 +254,19 @@ def test_the_released_transform_trains_with_empty_bins(ids: torch.Tensor) -> Non
         assert math.isfinite(backward(model, ids))
         optimizer.step()
     assert all(torch.isfinite(p).all() for p in optimizer.generator.parameters())
+
+
+@pytest.mark.parametrize("inner", ["adamw", "sgd"])
+def test_moments_that_are_in_place_from_the_start_change_no_step(inner: str) -> None:
+    """FSDP needs them there; a lazy optimizer makes the same ones in its first step."""
+    options = {"momentum": 0.9} if inner == "sgd" else {"eps": 1e-6}
+    trained = []
+    for make in (lambda optimizer: optimizer, with_state):
+        weight = torch.nn.Parameter(torch.linspace(-1, 1, 5))
+        optimizer = make(INNER[inner]([weight], lr=0.1, weight_decay=0.1, **options))
+        for step in range(4):
+            (weight * torch.arange(5.0) * (step + 1)).sin().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        trained.append(weight.detach())
+    assert torch.equal(*trained)

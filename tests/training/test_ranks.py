@@ -1,4 +1,4 @@
-"""``accelerate launch -m qpeft train`` on two gloo processes: the adapter of one process, written once."""
+"""Two gloo processes of ``qpeft train``, replicated and sharded: the adapter of one process, written once."""
 
 import os
 import subprocess
@@ -17,35 +17,65 @@ METHODS = {
     "qaa": "{name: qaa}",
 }
 LAUNCH = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"
-LAUNCH += " --mixed_precision no --dynamo_backend no -m qpeft"
+LAUNCH += " --mixed_precision no --dynamo_backend no"
+SHARDED = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP"}
 
 
-def train(start: list[str], base: Path, texts: Path, method: str, rows: int, out: Path) -> str:
-    settings = ["data.format=text", "data.max_length=32", "train.checkpoint_steps=2", f"train.batch_size={rows}"]
-    command = [sys.executable, "-m", *start, "train", "--method", METHODS[method], "--model", str(base)]
-    command += ["--data", str(texts), "--steps", "4", "--out", str(out)]
-    command += [word for setting in settings for word in ("--set", setting)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+class Trainer:
+    """Runs of four steps on the tiny model, two rows a step, each in processes of its own."""
+
+    def __init__(self, base: Path, texts: Path) -> None:
+        self.words = ["train", "--model", str(base), "--data", str(texts), "--steps", "4"]
+        for setting in ("data.format=text", "data.max_length=32", "train.checkpoint_steps=2"):
+            self.words += ["--set", setting]
+
+    def __call__(self, start: str, method: str, rows: int, out: Path, **variables: str) -> tuple[int, str, str]:
+        command = [sys.executable, *start.split(), *self.words, "--method", METHODS[method], "--out", str(out)]
+        command += ["--set", f"train.batch_size={rows}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"} | variables
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
+        return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture
+def train(base_folder: Path, texts: Path) -> Trainer:
+    return Trainer(base_folder, texts)
+
+
+def assert_same_run(one: Path, two: Path) -> None:
+    first, second = (load_file(folder / "adapter" / "adapter_model.safetensors") for folder in (one, two))
+    assert first.keys() == second.keys()
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor, atol=2e-5, rtol=1e-4)
+    mine, theirs = (read_record(folder / "record.json") for folder in (one, two))
+    for a, b in zip(mine.metrics, theirs.metrics, strict=True):
+        assert a.value == pytest.approx(b.value, rel=1e-4)
+    assert "2 processes trained together: 2 rows a step" in theirs.notes
+    assert not (two / "checkpoints").exists()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_two_processes_write_the_adapter_of_one(method: str, base_folder: Path, texts: Path, tmp_path: Path) -> None:
-    said = train(LAUNCH.split(), base_folder, texts, method, 1, tmp_path / "two")
-    train(["qpeft"], base_folder, texts, method, 2, tmp_path / "one")
+def test_two_processes_write_the_adapter_of_one(method: str, train: Trainer, tmp_path: Path) -> None:
+    code, said, error = train(f"-m {LAUNCH} -m qpeft", method, 1, tmp_path / "two")
+    assert code == 0, error
     assert said.count("trained ") == 1  # the other process is silent
-    one, two = (load_file(tmp_path / name / "adapter" / "adapter_model.safetensors") for name in ("one", "two"))
-    assert one.keys() == two.keys()
-    for name, tensor in one.items():
-        torch.testing.assert_close(two[name], tensor, atol=2e-5, rtol=1e-4)
-    record = read_record(tmp_path / "two" / "record.json")
-    assert "2 processes trained together: 2 rows a step" in record.notes
-    assert not (tmp_path / "two" / "checkpoints").exists()
-    values = zip(record.metrics, read_record(tmp_path / "one" / "record.json").metrics, strict=True)
-    assert all(mine.value == pytest.approx(other.value, rel=1e-4) for mine, other in values)
+    code, _, error = train("-m qpeft", method, 2, tmp_path / "one")
+    assert code == 0, error
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("kept", ["SHARDED_STATE_DICT", "FULL_STATE_DICT"])
+def test_a_sharded_run_that_was_killed_ends_as_one_process_does(kept: str, train: Trainer, tmp_path: Path) -> None:
+    start = f"-m {LAUNCH} {Path(__file__).with_name('sharded_run.py')}"
+    variables = SHARDED | {"FSDP_STATE_DICT_TYPE": kept}
+    code, _, _ = train(start, "qpa", 1, tmp_path / "two", KILL_AT="2", **variables)
+    assert code != 0
+    assert (tmp_path / "two" / "checkpoints" / "checkpoint-2" / "complete").exists()
+    code, _, error = train(start, "qpa", 1, tmp_path / "two", **variables)
+    assert code == 0, error
+    code, _, error = train("-m qpeft", "qpa", 2, tmp_path / "one")
+    assert code == 0, error
+    assert_same_run(tmp_path / "one", tmp_path / "two")
 
 
 def test_other_commands_refuse_to_run_twice(

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.distributed.tensor import DTensor
 
 from qpeft.card import write_card
 from qpeft.errors import ConfigError, ExportError
@@ -43,10 +44,11 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
         # The head's own weights stay out: peft would otherwise copy the whole head into every checkpoint.
-        model.save_pretrained(draft, save_embedding_layers=False)  # type: ignore[operator]
+        state = gathered_state(model)
+        model.save_pretrained(draft, save_embedding_layers=False, state_dict=state)  # type: ignore[operator]
         if optimizer is not None:
             save_generator(optimizer, draft)
-        check_file(model, draft)
+        check_file(model, draft, state)
         write_card(draft)
         draft.chmod(0o755)
         if folder.exists():
@@ -57,7 +59,27 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     return folder
 
 
-def check_file(model: nn.Module, folder: Path) -> None:
+def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
+    """The state of a sharded peft model with the adapter's tensors whole, or None where nothing is sharded.
+
+    All processes have to call it. The base model's tensors stay sharded: peft leaves them out, and together they may
+    not fit.
+    """
+    from peft import get_peft_model_state_dict
+
+    state = model.state_dict()
+    if not any(isinstance(tensor, DTensor) for tensor in state.values()):
+        return None
+    adapter = {id(tensor) for tensor in get_peft_model_state_dict(model, state, save_embedding_layers=False).values()}
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    chosen = {name for name, tensor in state.items() if id(tensor) in adapter or name in trained}
+    return {
+        name: tensor.full_tensor() if name in chosen and isinstance(tensor, DTensor) else tensor
+        for name, tensor in state.items()
+    }
+
+
+def check_file(model: nn.Module, folder: Path, state: dict[str, torch.Tensor] | None) -> None:
     """Compare every tensor peft wrote with the model's own.
 
     Raises:
@@ -67,7 +89,7 @@ def check_file(model: nn.Module, folder: Path) -> None:
 
     path = folder / "adapter_model.safetensors"
     written = load_file(path) if path.exists() else {}
-    expected = get_peft_model_state_dict(model, save_embedding_layers=False)
+    expected = get_peft_model_state_dict(model, state, save_embedding_layers=False)
     for name, tensor in expected.items():
         # CPT re-normalises its prompt at every look, which moves the last bit.
         if name not in written or not torch.allclose(written[name], tensor.detach().cpu(), rtol=1e-6, atol=0):

@@ -18,6 +18,9 @@ from qpeft.qpa.generator import Generator
 from qpeft.qpa.plan import Plan
 from qpeft.quantum import Execution
 
+VECTORS = ("written", "offset", "factors")
+# An optimizer without any state is stepped with gradients of zero before FSDP saves it, which would move the moments.
+MARK = "qpa"
 INNER: dict[str, type[Optimizer]] = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
 
 
@@ -46,6 +49,27 @@ def block_scales(plan: Plan, tensors: list[torch.Tensor], scale: float, *, by_bl
             size = tensor.float().square().mean().sqrt().item()
             part.mul_(size if size > 0 else tensor.shape[-1] ** -0.5)
     return factors
+
+
+def with_state(optimizer: Optimizer) -> Optimizer:
+    """The same optimizer with its moments in place, all zero, as its first step would make them.
+
+    FSDP hands a loaded state to the other processes by the entries they have already.
+    """
+    rates = [group["lr"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+    for moments in optimizer.state.values():
+        for value in moments.values():
+            if isinstance(value, torch.Tensor):
+                value.zero_()
+    return optimizer
 
 
 class QPAOptimizer(Optimizer):
@@ -92,6 +116,7 @@ class QPAOptimizer(Optimizer):
         self.factors = block_scales(
             self.plan, tensors, float(self.config.scale or 0.0), by_block=bool(self.config.block_scale)
         ).to(tensors[0].device)
+        self.inner = self._inner(inner, lr, {"weight_decay": weight_decay, **(inner_options or {})})
         self.written = self.plan.gather(tensors, self.factors)
         self._vector: torch.Tensor | None = None
         self.offset = torch.zeros_like(self.written)
@@ -99,7 +124,7 @@ class QPAOptimizer(Optimizer):
             self.offset = self.written - self.factors * self._evaluate().detach()
         else:
             self._generate()
-        self.inner = self._inner(inner, lr, {"weight_decay": weight_decay, **(inner_options or {})})
+        self.state[MARK] = {}  # type: ignore[index]
 
     def _inner(self, name: str, lr: float, options: dict[str, Any]) -> Optimizer:
         """The optimizer of the generator's numbers: mapping first, angles with their own factor."""
@@ -109,7 +134,7 @@ class QPAOptimizer(Optimizer):
             {"params": [p for n, p in named if n.endswith(".angles")], "factor": self.config.angle_learning_rate},
         ]
         make: Callable[..., Optimizer] = INNER[name]
-        return make([group for group in groups if group["params"]], lr=lr, **options)
+        return with_state(make([group for group in groups if group["params"]], lr=lr, **options))
 
     def _parameters(self) -> list[torch.Tensor]:
         """The adapter's Parameters now; wrappers may have replaced the objects since construction."""
@@ -196,17 +221,20 @@ class QPAOptimizer(Optimizer):
             self._generate(mean_basis=True)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything a bitwise resume needs; plain tensors and numbers only."""
-        own = {
-            "inner": self.inner.state_dict(),
-            "generator": self.generator.state_dict(),
-            "orders": self.generator.orders.get_state(),
-            # A trainer may load the adapter before it builds the optimizer, so nothing is derived from it again.
-            "factors": self.factors,
-            "offset": self.offset,
-            "written": self.written,
+        """Everything a bitwise resume needs; plain tensors and numbers only.
+
+        It has the layout of any optimizer's, one entry a Parameter, because FSDP keeps nothing else: there each
+        tensor's part of the vectors, and in the first entry the generator, its optimizer and its random orders.
+        """
+        # A trainer may load the adapter before it builds the optimizer, so nothing is derived from it again.
+        vectors = {name: self.plan.slices(getattr(self, name)) for name in VECTORS}
+        state: dict[int, dict[str, Any]] = {
+            place: {name: parts[place].detach().clone() for name, parts in vectors.items()}
+            for place in range(len(self.plan.entries))
         }
-        return {**super().state_dict(), "qpa": own}
+        own = {"inner": self.inner.state_dict(), "generator": self.generator.state_dict()}
+        state[0]["qpa"] = {**own, "orders": self.generator.orders.get_state().to(self.factors.device)}
+        return {**super().state_dict(), "state": state}
 
     @torch.no_grad()
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -215,17 +243,23 @@ class QPAOptimizer(Optimizer):
         Raises:
             ConfigError: The state is of another optimizer, or of an adapter of another size.
         """
-        own = state_dict.get("qpa")
-        if own is None:
+        keys = [key for group in state_dict["param_groups"] for key in group["params"]]  # numbers, or FSDP's names
+        entries = [state_dict["state"].get(key, {}) for key in keys]
+        if not entries or "qpa" not in entries[0]:
             raise ConfigError("a state of QPAOptimizer was required (key 'qpa'); got one of another optimizer")
-        if own["written"].numel() != self.plan.m:
-            raise ConfigError(f"the state holds {own['written'].numel()} adapter numbers; the model has {self.plan.m}")
-        super().load_state_dict({key: value for key, value in state_dict.items() if key != "qpa"})
+        held = sum(entry["written"].numel() for entry in entries)
+        if held != self.plan.m or len(entries) != len(self.plan.entries):
+            raise ConfigError(f"the state holds {held} adapter numbers; the model has {self.plan.m}")
+        super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
+        self.state[MARK] = {}  # type: ignore[index]
+        own = entries[0]["qpa"]
         self.generator.load_state_dict(own["generator"])
         self.generator.orders.set_state(own["orders"].cpu().byte())
-        self.inner.load_state_dict(own["inner"])
-        self.factors = own["factors"].to(self.factors)
-        self.offset, self.written = own["offset"].to(self.factors), own["written"].to(self.factors)
+        # FSDP turns the numbers of parameters into words, and leaves out what is empty.
+        moments = {int(place): entry for place, entry in own["inner"].get("state", {}).items()}
+        self.inner.load_state_dict({**own["inner"], "state": moments})
+        for name in VECTORS:
+            setattr(self, name, self.plan.gather([entry[name] for entry in entries], self.factors))
         for parameter, value in zip(self._parameters(), self.plan.slices(self.written), strict=True):
             overwrite(parameter, value)
         # The graph of the last evaluation is not in the state; what it measured is measured again, with the same seed.

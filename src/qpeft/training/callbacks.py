@@ -12,6 +12,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from qpeft.qpa import QPAOptimizer
 from qpeft.qpa.bake import save_generator
+from qpeft.training.ranks import is_main, wait_for_all
 
 COMPLETE = "complete"
 # These steps warm caches and are left out of medians.
@@ -114,7 +115,10 @@ class Checkpoints(TrainerCallback):  # type: ignore[misc]
     """
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the generator and the mark."""
+        """Write the generator and the mark, once all processes have written their parts."""
+        wait_for_all()
+        if not is_main():
+            return
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))
         if isinstance(optimizer, QPAOptimizer):
@@ -127,9 +131,10 @@ def resume_point(folder: Path) -> str | None:
 
     A leftover with a higher step would otherwise count as the newest when the Trainer deletes old checkpoints.
     """
+    if is_main():
+        for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
+            if not (path / COMPLETE).exists():
+                shutil.rmtree(path)
+    wait_for_all()
     found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    for path in found:
-        if not (path / COMPLETE).exists():
-            shutil.rmtree(path)
-    complete = [path for path in found if path.exists()]
-    return str(complete[-1]) if complete else None
+    return str(found[-1]) if found else None

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import torch.distributed as dist
+
 
 def is_main() -> bool:
     """Whether this process writes and prints; true of a process that was started alone."""
@@ -15,6 +17,12 @@ def is_main() -> bool:
 def n_processes() -> int:
     """How many train together; each takes a batch of its own in every step."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def wait_for_all() -> None:
+    """Go on once every process has come here; nothing to wait for where one was started alone."""
+    if dist.is_available() and dist.is_initialized():
+        dist.barrier()
 
 
 @contextmanager
