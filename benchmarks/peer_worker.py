@@ -4,6 +4,7 @@ Started by ``circuit.py`` with the interpreter of QPEFT_PEER_PYTHON, or with its
 """
 
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,20 +37,25 @@ def gates(n_qubits: int, depth: int) -> Iterator[tuple[int, ...]]:
         yield from ((-1, wire, wire + 1) for wire in range(n_qubits - 1))
 
 
-def torchquantum(n_qubits: int, depth: int) -> Gradient:
+def by_torchquantum(angles: Tensor, n_qubits: int, depth: int) -> Tensor:
+    """Probabilities of RY + CNOT layers, gate by gate as the QPA authors' engine runs them."""
     import torchquantum as tq
     import torchquantum.functional as tqf
 
-    def probabilities(angles: Tensor) -> Tensor:
-        device = tq.QuantumDevice(n_wires=n_qubits, bsz=1)
-        for angle, *wires in gates(n_qubits, depth):
-            if angle >= 0:
-                tqf.ry(device, wires=wires[0], params=angles[angle].view(1, 1))
-            else:
-                tqf.cnot(device, wires=wires)
-        return device.get_states_1d().abs().square()
+    device = tq.QuantumDevice(n_wires=n_qubits, bsz=1)
+    for angle, *wires in gates(n_qubits, depth):
+        if angle >= 0:
+            tqf.ry(device, wires=wires[0], params=angles[angle].view(1, 1))
+        else:
+            tqf.cnot(device, wires=wires)
+    states: Tensor = device.get_states_1d()
+    return states.abs().square()
 
-    return of(probabilities)
+
+def torchquantum(n_qubits: int, depth: int) -> Gradient:
+    import torchquantum  # noqa: F401 - so that its absence is told before the first call
+
+    return of(lambda angles: by_torchquantum(angles, n_qubits, depth))
 
 
 def deepquantum(n_qubits: int, depth: int) -> Gradient:
@@ -116,23 +122,12 @@ def lightning_qubit(n_qubits: int, depth: int) -> Gradient:
 
 def generator(n_qubits: int, depth: int, m: int, n_mlp: int) -> Gradient:
     """The structure of the released QPA code: gate by gate, random basis rows, linear layers in a row."""
-    import random
-
-    import torchquantum as tq
-    import torchquantum.functional as tqf
-
     widths = (n_qubits + 1, 32, 64, 128, 128, 64, 32, 32, n_mlp)
     mapping = torch.nn.Sequential(*(torch.nn.Linear(a, b) for a, b in pairwise(widths)))
 
     def run(angles: Tensor, readout: Tensor) -> Tensor:
         leaf = angles.clone().requires_grad_()
-        device = tq.QuantumDevice(n_wires=n_qubits, bsz=1)
-        for angle, *wires in gates(n_qubits, depth):
-            if angle >= 0:
-                tqf.ry(device, wires=wires[0], params=leaf[angle].view(1, 1))
-            else:
-                tqf.cnot(device, wires=wires)
-        p = device.get_states_1d().abs().square().flatten().clamp_min(1e-12)
+        p = by_torchquantum(leaf, n_qubits, depth).flatten().clamp_min(1e-12)
         bent = (0.6 * torch.tanh(0.1 * len(p) / 2 * p)) ** 0.15
         order = random.sample(range(len(p)), len(p))
         bits = torch.tensor([[1.0 if row >> place & 1 else -1.0 for place in range(n_qubits)] for row in order])

@@ -8,6 +8,7 @@ multiplied into all states. It pays for small registers, and for deep circuits o
 measures where, and that single gates never do.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -144,7 +145,11 @@ def dense_pays(program: Program, tokens: int, d: int) -> bool:
 
 def _matrix(program: Program, factors: list[Tensor], x: Tensor) -> Tensor:
     """The circuit's first d columns as rows, shape ``(d, 2**n)``."""
-    state = torch.eye(x.shape[-1], program.masks.shape[1], dtype=x.dtype, device=x.device)
+    return _moved(program, factors, torch.eye(x.shape[-1], program.masks.shape[1], dtype=x.dtype, device=x.device))
+
+
+def _moved(program: Program, factors: Sequence[Tensor], state: Tensor) -> Tensor:
+    """States of shape ``(rows, 2**n)`` after the moves of the program."""
     for move in program.moves:
         if isinstance(move, Permute):
             state = state.index_select(-1, move.source)
@@ -205,13 +210,7 @@ def _forward(
     channels, size = program.masks.shape
     state = x.new_zeros(len(x), channels, size)
     torch.mul(unit.unsqueeze(1), program.masks[:, : x.shape[-1]], out=state[..., : x.shape[-1]])
-    state = state.view(-1, size)
-    for move in program.moves:
-        if isinstance(move, Permute):
-            state = state.index_select(-1, move.source)
-            continue
-        for factor in move.factors:
-            state = _multiply(factor, factors[factor[0]], state)
+    state = _moved(program, factors, state.view(-1, size))
     # Few columns: the product is twice as fast with the observables as rows.
     return linear(_squares(state, channels), observables) / norm, largest, norm, state
 
