@@ -43,8 +43,8 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        # The head's own weights stay out: peft would otherwise copy the whole head into every checkpoint.
         state = gathered_state(model)
+        # The head's own weights stay out: peft would otherwise copy the whole head into every checkpoint.
         model.save_pretrained(draft, save_embedding_layers=False, state_dict=state)  # type: ignore[operator]
         if optimizer is not None:
             save_generator(optimizer, draft)
@@ -67,9 +67,9 @@ def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
     """
     from peft import get_peft_model_state_dict
 
-    state = model.state_dict()
-    if not any(isinstance(tensor, DTensor) for tensor in state.values()):
+    if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return None
+    state = model.state_dict()
     adapter = {id(tensor) for tensor in get_peft_model_state_dict(model, state, save_embedding_layers=False).values()}
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     chosen = {name for name, tensor in state.items() if id(tensor) in adapter or name in trained}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ConfigError, require_choice
-from qpeft.quantum.engine.fused import require_triton
+from qpeft.quantum.engine.fused import triton_kernels
 from qpeft.quantum.engine.simulate import KERNELS, probabilities
 
 
@@ -42,7 +42,7 @@ class ExactBackend:
             raise ConfigError(f"dtype must be torch.float32, torch.float64 or None; got {self.dtype}")
         require_choice("kernel", self.kernel, KERNELS)
         if self.kernel == "triton":
-            require_triton()
+            triton_kernels()
 
     def probabilities(
         self, circuit: Circuit, angles: Tensor, states: Tensor | None = None, *, seed: int = 0

@@ -119,7 +119,7 @@ class _Looks:
         self.flows: dict[int, list[Tensor]] = {block.n_qubits: [] for block in plan.blocks}
         self.states: dict[int, list[Tensor]] = {block.n_qubits: [] for block in plan.blocks}
         self.sums: dict[int, Tensor] = {}
-        self.to_come = {block.n_qubits: len(block.entries) // 4**block.n_qubits for block in plan.blocks}
+        self.to_come = {block.n_qubits: block.n_factors for block in plan.blocks}
         self.controlled: list[tuple[ApplyControlled, Tensor]] = []
 
     def add(self, size: int, flow: Tensor, state: Tensor) -> None:

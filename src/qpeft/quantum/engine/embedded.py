@@ -19,6 +19,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from qpeft.circuits.circuit import Circuit, Operation
+from qpeft.circuits.sizing import qubits_for_dimension
 from qpeft.quantum.engine.factors import gate_table, kron_factors
 from qpeft.quantum.engine.plan import ApplyFactors, ApplyMonomial, Plan, make_plan
 from qpeft.quantum.engine.states import amplitude_embed, basis_bits
@@ -85,7 +86,7 @@ def real_program(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> 
     offsets, count = {}, 0
     for block in plan.blocks:
         offsets[block.n_qubits] = count
-        count += len(block.entries) // 4**block.n_qubits
+        count += block.n_factors
     for step in plan.body:
         if isinstance(step, ApplyFactors):
             moves.append(Rotate(tuple((offsets[size] + number, first, size) for size, number, first in step.factors)))
@@ -161,7 +162,7 @@ def _moved(program: Program, factors: Sequence[Tensor], state: Tensor) -> Tensor
 
 def _unit(x: Tensor) -> Tensor:
     """The vectors at length one; zero stays zero."""
-    return amplitude_embed(x, max(1, (x.shape[-1] - 1).bit_length()))[..., : x.shape[-1]]
+    return amplitude_embed(x, qubits_for_dimension(x.shape[-1]))[..., : x.shape[-1]]
 
 
 class _Expectations(torch.autograd.Function):

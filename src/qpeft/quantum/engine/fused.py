@@ -36,6 +36,7 @@ class Walk:
         phases: Shape ``(number of permutations, 2**n, 2)``.
         has_phases: Whether any differs from 1.
         parameters: The parameter of each rotation, or None if they are 0, 1, 2, ... in order.
+        n_rotations: R.
     """
 
     steps: Tensor
@@ -55,30 +56,30 @@ def make_walk(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Wal
     steps: list[tuple[int, int, int, int]] = []
     matrices: list[np.ndarray] = []
     parameters: list[int] = []
-    made: dict[int, tuple[int, Monomial]] = {}
+    orders: dict[Monomial, int] = {}
 
     def add(operation: Operation) -> None:
         *control, target = (1 << circuit.n_qubits - 1 - wire for wire in operation.wires)
-        turns = isinstance(operation.angle, Parameter)
-        parameter = operation.angle.index if isinstance(operation.angle, Parameter) else -1
-        steps.append((target, sum(control), parameter, len(parameters) if turns else 0))
-        zero, pi = (0.0, np.pi) if isinstance(operation.angle, Parameter) else (operation.angle, operation.angle)
-        both = np.stack([small_matrix(operation, zero), small_matrix(operation, pi)])
-        matrices.append(both.astype(np.complex128).view(np.float64).ravel())
-        parameters.extend([parameter] if turns else [])
+        if isinstance(operation.angle, Parameter):
+            steps.append((target, sum(control), operation.angle.index, len(parameters)))
+            parameters.append(operation.angle.index)
+            ends: tuple[float | None, ...] = (0.0, np.pi)
+        else:
+            steps.append((target, sum(control), -1, 0))
+            ends = (operation.angle, operation.angle)
+        both = np.array([small_matrix(operation, angle) for angle in ends], dtype=np.complex128)
+        matrices.append(both.view(np.float64).ravel())
 
     for instruction in compile_circuit(circuit):
         if isinstance(instruction, Local):
             for operation in (gate for column in instruction.gates for gate in column):
                 add(operation)
         elif isinstance(instruction, Monomial):
-            number, _ = made.setdefault(id(instruction), (len(made), instruction))
-            steps.append((0, 0, -1, number))
+            steps.append((0, 0, -1, orders.setdefault(instruction, len(orders))))
             matrices.append(np.zeros(16))
         else:
             add(instruction.operation)
     size = 2**circuit.n_qubits
-    orders = [one for _, one in made.values()]
     phases = [np.ones(size, dtype=complex) if one.phase is None else one.phase for one in orders]
 
     def integers(rows: list[Any], width: int) -> Tensor:
@@ -131,9 +132,10 @@ def fused_probabilities(circuit: Circuit, angles: Tensor, states: Tensor) -> Ten
     return result
 
 
-def require_triton() -> None:
-    """Raise MissingExtraError unless Triton can be imported; it comes with torch for CUDA."""
-    import_extra("triton", "kernel=triton needs Triton", "Install it: pip install 'qpeft[triton]'")
+def triton_kernels() -> Any:
+    """The module of the kernels; MissingExtraError unless Triton can be imported, which comes with torch for CUDA."""
+    needs, install = "kernel=triton needs Triton", "Install it: pip install 'qpeft[triton]'"
+    return import_extra("qpeft.quantum.engine.kernels", needs, install)
 
 
 def warps_for(size: int) -> int:
@@ -147,9 +149,7 @@ def warps_for(size: int) -> int:
 
 def _launch(name: str, batch: torch.Size, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
     """One program a row of the batch, on the device of the tensors."""
-    require_triton()
-    from qpeft.quantum.engine import kernels
-
+    kernels = triton_kernels()
     if batch.numel():
         # Triton launches on the current device, whatever tensors it is given.
         with torch.cuda.device_of(arguments[0]):  # type: ignore[no-untyped-call]

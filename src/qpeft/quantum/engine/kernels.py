@@ -54,13 +54,14 @@ def gate(
     matrix,
     cosine,
     sine,
+    idle,
     ADJOINT: tl.constexpr,
     COMPLEX: tl.constexpr,
 ):
-    """Multiply one qubit by its matrix, or by the adjoint of it."""
+    """Multiply one qubit by its matrix, or by the adjoint of it, and by ``idle`` where the control is 0."""
     upper_off = entry(matrix, 4, cosine, sine) if ADJOINT else entry(matrix, 2, cosine, sine)
     lower_off = entry(matrix, 2, cosine, sine) if ADJOINT else entry(matrix, 4, cosine, sine)
-    a_re = across(index, target, control, entry(matrix, 0, cosine, sine), entry(matrix, 6, cosine, sine), 1.0)
+    a_re = across(index, target, control, entry(matrix, 0, cosine, sine), entry(matrix, 6, cosine, sine), idle)
     b_re = across(index, target, control, upper_off, lower_off, 0.0)
     a_im = a_re
     b_im = b_re
@@ -77,16 +78,8 @@ def gate(
 @triton.jit
 def along(re, im, other_re, other_im, index, target, control, matrix, COMPLEX: tl.constexpr):
     """The derivative of the state by the angle of the last gate: ``M(pi)/2`` times the state after it."""
-    matrix = matrix + 8
-    a_re = across(index, target, control, tl.load(matrix), tl.load(matrix + 6), 0.0)
-    b_re = across(index, target, control, tl.load(matrix + 2), tl.load(matrix + 4), 0.0)
-    a_im = a_re
-    b_im = b_re
-    if COMPLEX:
-        a_im = across(index, target, control, tl.load(matrix + 1), tl.load(matrix + 7), 0.0)
-        b_im = across(index, target, control, tl.load(matrix + 3), tl.load(matrix + 5), 0.0)
-    new_re, new_im = times(re, im, other_re, other_im, a_re, a_im, b_re, b_im, COMPLEX)
-    # The control's side that is 0 does not depend on the angle.
+    # Where the control is 0, nothing depends on the angle.
+    new_re, new_im = gate(re, im, other_re, other_im, index, target, control, matrix, 0.0, 1.0, 0.0, False, COMPLEX)
     return 0.5 * new_re, 0.5 * new_im
 
 
@@ -164,7 +157,19 @@ def run_circuit(
             cosine, sine = half_turn(angles + row * angle_stride, tl.load(steps + 4 * step + 2))
             other_re, other_im = flipped(re, im, index, target, COMPLEX)
             re, im = gate(
-                re, im, other_re, other_im, index, target, control, matrices + 16 * step, cosine, sine, False, COMPLEX
+                re,
+                im,
+                other_re,
+                other_im,
+                index,
+                target,
+                control,
+                matrices + 16 * step,
+                cosine,
+                sine,
+                1.0,
+                False,
+                COMPLEX,
             )
     if KEEP:
         store(finals + row * width, index, re, im, COMPLEX)
@@ -210,9 +215,9 @@ def undo_circuit(
             if COMPLEX:
                 gradient += flow_im * by_im
             tl.store(angle_gradients + row * n_rotations + number, tl.sum(gradient, 0), mask=parameter >= 0)
-            re, im = gate(re, im, other_re, other_im, index, target, control, matrix, cosine, sine, True, COMPLEX)
+            re, im = gate(re, im, other_re, other_im, index, target, control, matrix, cosine, sine, 1.0, True, COMPLEX)
             other_re, other_im = flipped(flow_re, flow_im, index, target, COMPLEX)
             flow_re, flow_im = gate(
-                flow_re, flow_im, other_re, other_im, index, target, control, matrix, cosine, sine, True, COMPLEX
+                flow_re, flow_im, other_re, other_im, index, target, control, matrix, cosine, sine, 1.0, True, COMPLEX
             )
     store(state_gradients + row * width, index, flow_re, flow_im, COMPLEX)

@@ -71,6 +71,11 @@ class FactorBlock:
     entries: torch.Tensor
     phase: torch.Tensor | None
 
+    @property
+    def n_factors(self) -> int:
+        """S."""
+        return len(self.entries) >> 2 * self.n_qubits
+
 
 @dataclass(frozen=True)
 class ApplyFactors:
