@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import log2
 from pathlib import Path
@@ -81,6 +81,22 @@ class Worker:
         self.process.wait()
 
 
+def milliseconds(taken: Sequence[tuple[float, ...]]) -> list[float]:
+    """Lower quartile, median and upper quartile."""
+    return [1e3 * q for q in quartiles([t[0] for t in taken])]
+
+
+def against(run: Callable[[], object], worker: Worker, task: dict[str, Any], turns: int) -> dict[str, Any]:
+    """Ours and a peer in turns: both medians, and the ratio with quartiles."""
+
+    def ask() -> tuple[float, ...]:
+        return (min(worker.ask(task)["seconds"] for _ in range(CALLS)),)
+
+    times = take_turns({"ours": partial(timed, run, CALLS), "peer": ask}, turns, 1)
+    ratios = quartiles([b[0] / a[0] for a, b in zip(times["ours"], times["peer"], strict=True)])
+    return {**{f"{name}_ms": milliseconds(taken)[1] for name, taken in times.items()}, "ratio": ratios}
+
+
 def against_peers(sizes: list[tuple[int, int]], turns: int) -> dict[str, Any]:
     """For each (N, L) and peer: both times, the ratio with quartiles, the largest difference of the gradients."""
     other = os.environ.get("QPEFT_PEER_PYTHON")
@@ -99,16 +115,11 @@ def against_peers(sizes: list[tuple[int, int]], turns: int) -> dict[str, Any]:
             if "error" in first:
                 rows.append({**row, "skipped": first["error"]})
                 continue
-
-            def ask(worker: Worker = worker, task: dict[str, Any] = task) -> tuple[float, ...]:
-                return (min(worker.ask(task)["seconds"] for _ in range(CALLS)),)
-
-            times = take_turns({"ours": partial(timed, run, CALLS), "peer": ask}, turns, 1)
-            ratios = quartiles([b[0] / a[0] for a, b in zip(times["ours"], times["peer"], strict=True)])
+            row |= against(run, worker, task, turns)
             error = (run() - torch.tensor(first["gradient"])).abs().max().item()
-            row |= {f"{name}_ms": 1e3 * quartiles([t[0] for t in taken])[1] for name, taken in times.items()}
-            rows.append({**row, "ratio": ratios, "gradient_difference": error})
-            print(f"N={n_qubits} L={depth} {peer}: {ratios[1]:.1f} [{ratios[0]:.1f}, {ratios[2]:.1f}]", flush=True)
+            rows.append({**row, "gradient_difference": error})
+            low, middle, high = row["ratio"]
+            print(f"N={n_qubits} L={depth} {peer}: {middle:.1f} [{low:.1f}, {high:.1f}]", flush=True)
     versions: dict[str, Any] = {}
     for worker in workers.values():
         if worker:
@@ -121,10 +132,7 @@ def growth(sizes: list[tuple[int, int]], turns: int) -> list[dict[str, Any]]:
     """Milliseconds of forward and backward over N and L, sizes taking turns."""
     runs = {f"{n} {depth}": partial(timed, ours(n, depth)[0]) for n, depth in sizes}
     times = take_turns(runs, turns, 1)
-    return [
-        {"n_qubits": n, "depth": depth, "ms": [1e3 * q for q in quartiles([t[0] for t in times[f"{n} {depth}"]])]}
-        for n, depth in sizes
-    ]
+    return [{"n_qubits": n, "depth": depth, "ms": milliseconds(times[f"{n} {depth}"])} for n, depth in sizes]
 
 
 def exponents(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -7,14 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from circuit import timed
+from circuit import milliseconds, timed
 from naive import single_gates
 from qpeft.circuits import build_ansatz, qubits_for_dimension
 from qpeft.quantum import amplitude_embed, basis_bits
 from qpeft.quantum.engine.embedded import Program, dense_pays, embedded_expectations, real_program
-from qpeft.training.studies.timing import quartiles, take_turns
-
-FORMS = ("factored", "dense", "single gates")
+from qpeft.training.studies.timing import take_turns
 
 
 def contestants(depth: int, d: int, tokens: int) -> tuple[dict[str, Callable[[], Tensor]], bool]:
@@ -53,7 +51,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
             for depth in depths:
                 runs, dense = contestants(depth, d, tokens)
                 times = take_turns({name: partial(timed, run) for name, run in runs.items()}, 3, 0)
-                ms = {name: [1e3 * q for q in quartiles([t[0] for t in taken])] for name, taken in times.items()}
+                ms = {name: milliseconds(taken) for name, taken in times.items()}
                 chosen = "dense" if dense else "factored"
                 excess = ms[chosen][1] / min(three[1] for three in ms.values())
                 rows.append({"d": d, "tokens": tokens, "depth": depth, "ms": ms, "chosen": chosen, "excess": excess})

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from circuit import Worker, once, timed
+from circuit import Worker, against, milliseconds, timed
 from qpeft.qpa import QPAConfig
 from qpeft.qpa.generator import Generator
-from qpeft.training.studies.timing import quartiles, take_turns
+from qpeft.training.studies.timing import take_turns
 
 GPT2_HEAD = 4 * (768 + 50257)  # LoRA of rank 4 on GPT-2's head, as in Table 8
 LAYERS, HIDDEN, INNER, VOCABULARY = 32, 4096, 11008, 32000  # of Llama-2-7B
@@ -47,15 +47,9 @@ def against_released(sizes: tuple[int, ...], turns: int) -> list[dict[str, Any]]
         if "error" in first:
             rows.append({"n_mlp": n_mlp, "skipped": first["error"]})
             continue
-
-        def ask(task: dict[str, Any] = task) -> tuple[float, ...]:
-            return (min(worker.ask(task)["seconds"] for _ in range(3)),)
-
-        times = take_turns({"ours": partial(timed, run), "theirs": ask}, turns, 1)
-        ratios = quartiles([b[0] / a[0] for a, b in zip(times["ours"], times["theirs"], strict=True)])
-        ms = {f"{name}_ms": 1e3 * quartiles([t[0] for t in taken])[1] for name, taken in times.items()}
-        rows.append({"n_mlp": n_mlp, "n_qubits": made.n_qubits, **ms, "ratio": ratios})
-        print(f"n_mlp={n_mlp}: the released structure takes {ratios[1]:.1f} times as long", flush=True)
+        row = {"n_mlp": n_mlp, "n_qubits": made.n_qubits, **against(run, worker, task, turns)}
+        rows.append(row)
+        print(f"n_mlp={n_mlp}: the released structure takes {row['ratio'][1]:.1f} times as long", flush=True)
     worker.close()
     return rows
 
@@ -74,19 +68,14 @@ def share_of_7b(m: int, tokens: int, turns: int) -> dict[str, Any]:
     """Measured: one and two layers with the head, and the generator. From these: a step of 32 layers."""
     runs = {"generator": ours(m, 2048, "recommended")[0]}
     runs |= {f"{layers} layers": model_step(layers, tokens) for layers in (1, 2)}
-    times = take_turns({name: partial(single, run) for name, run in runs.items()}, turns, 1)
-    seconds = {name: quartiles([t[0] for t in taken])[1] for name, taken in times.items()}
+    times = take_turns({name: partial(timed, run, 1) for name, run in runs.items()}, turns, 1)
+    seconds = {name: milliseconds(taken)[1] / 1e3 for name, taken in times.items()}
     layer = seconds["2 layers"] - seconds["1 layers"]
     step = seconds["1 layers"] + (LAYERS - 1) * layer
     share = seconds["generator"] / step
     print(f"7B: {seconds}, a step about {step:.0f} s, the generator {100 * share:.1f} %", flush=True)
     gc.collect()
     return {"m": m, "tokens": tokens, "measured_s": seconds, "step_s": step, "share": share}
-
-
-def single(run: Callable[[], object]) -> tuple[float, ...]:
-    """Processor seconds of one call."""
-    return (once(run),)
 
 
 def measure(*, quick: bool) -> dict[str, Any]:

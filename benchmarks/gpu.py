@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoConfig, LlamaConfig, PretrainedConfig
 
+from circuit import milliseconds
 from qpeft.circuits import build_ansatz, qubits_for_dimension
 from qpeft.quantum import ExactBackend
 from qpeft.quantum.layer import EmbeddedCircuit, random_angles
-from qpeft.records import ExecutionSpec, MethodSpec, TrainSpec
-from qpeft.training.methods import build_method
+from qpeft.records import MethodSpec
 from qpeft.training.studies.timing import quartiles, take_turns, timed_step, wall
+from step import prepare
 
 BURST = 20
 LORA = MethodSpec(name="lora", options={"r": 4, "lora_alpha": 8, "target_modules": "all-linear"})
@@ -48,7 +49,7 @@ def compared(kernels: dict[str, Callable[[], Tensor]], turns: int) -> dict[str, 
     """Both kernels in turns, and how far their gradients are apart."""
     apart = (kernels["torch"]() - kernels["triton"]()).abs().max().item()
     times = take_turns({name: partial(burst, run) for name, run in kernels.items()}, turns, 2)
-    row: dict[str, Any] = {f"{name}_ms": 1e3 * quartiles([t[0] for t in taken])[1] for name, taken in times.items()}
+    row: dict[str, Any] = {f"{name}_ms": milliseconds(taken)[1] for name, taken in times.items()}
     row["ratio"] = quartiles([a[0] / b[0] for a, b in zip(times["torch"], times["triton"], strict=True)])
     return row | {"gradients_apart": apart}
 
@@ -89,13 +90,10 @@ def steps(name: str, config: PretrainedConfig, size: tuple[int, int], device: st
         torch.manual_seed(0)
         with torch.device(device):
             model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-        built = build_method(model, spec, 0, ExecutionSpec(backend=backend))
-        kind, options = built.optimizer(TrainSpec())
-        parameters = options.pop("params", [p for _, p in built.named_trainable()])
-        optimizer = kind(parameters, **options)
-        times = take_turns({method: partial(timed_step, built.model.train(), optimizer, ids)}, turns, 3)
+        trained, optimizer = prepare(model, spec, backend)
+        times = take_turns({method: partial(timed_step, trained, optimizer, ids)}, turns, 3)
         parts[method] = quartiles([sum(t) for t in times[method]])
-        del model, built, optimizer
+        del model, trained, optimizer
         gc.collect()
     own = parts["lora"][1]
     return [

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import GPTNeoConfig
 from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoBlock
 
-from circuit import timed
+from circuit import milliseconds, timed
 from qpeft.circuits import build_ansatz, qubits_for_dimension
 from qpeft.quantum.layer import EmbeddedCircuit, random_angles
 from qpeft.training.studies.timing import quartiles, take_turns
@@ -74,12 +74,13 @@ def measure(*, quick: bool) -> dict[str, Any]:
     times = take_turns(runs, 3 if quick else 5, 1)
     rows: list[dict[str, Any]] = []
     for name, taken in times.items():
-        ms = [1e3 * q for q in quartiles([t[0] for t in taken])]
         if name == "block":
             continue
         ansatz, depth, d, tokens = name.split("|")
         size = {"ansatz": ansatz, "depth": int(depth), "d": int(d), "tokens": int(tokens)}
-        rows.append({**size, "ms": ms, "kept_mb": kept_bytes(ansatz, int(depth), int(d), int(tokens)) / 1e6})
+        rows.append(
+            {**size, "ms": milliseconds(taken), "kept_mb": kept_bytes(ansatz, int(depth), int(d), int(tokens)) / 1e6}
+        )
     shares = {
         f"{ansatz} {depth}": list(
             quartiles([a[0] / b[0] for a, b in zip(times[f"{ansatz}|{depth}|768|256"], times["block"], strict=True)])

@@ -22,9 +22,10 @@ from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
 from qpeft.circuits import build_ansatz
 from qpeft.quantum.layer import EmbeddedCircuit
-from qpeft.records import MethodSpec, TrainSpec, write_atomically
+from qpeft.records import MethodSpec, write_atomically
 from qpeft.training.methods import build_method
-from qpeft.training.studies.timing import Parts, take_turns, timed_step
+from qpeft.training.studies.timing import take_turns
+from step import prepare, taker
 
 METHODS = {
     "lora q,v r=4": MethodSpec(name="lora", options={"r": 4, "target_modules": ["q_proj", "v_proj"]}),
@@ -63,17 +64,9 @@ def counts() -> list[dict[str, Any]]:
 
 def steps(tokens: int, turns: int) -> list[dict[str, Any]]:
     """Alternating optimizer steps of every method."""
-    ready = {}
-    for name in TIMED:
-        built = build_method(gpt_neo(), METHODS[name], 0)
-        kind, options = built.optimizer(TrainSpec())
-        ready[name] = (built.model.train(), kind([p for _, p in built.named_trainable()], **options))
+    ready = {name: prepare(gpt_neo(), METHODS[name]) for name in TIMED}
     ids = torch.randint(2, 50000, (1, tokens), generator=torch.Generator().manual_seed(0))
-
-    def taker(model: Any, optimizer: torch.optim.Optimizer) -> Callable[[], Parts]:
-        return lambda: timed_step(model, optimizer, ids)
-
-    times = take_turns({name: taker(*pair) for name, pair in ready.items()}, turns, 2)
+    times = take_turns({name: taker(*pair, ids) for name, pair in ready.items()}, turns, 2)
     rows = []
     for name, taken in times.items():
         ratios = [sum(a) / sum(b) for a, b in zip(taken, times[REFERENCE], strict=True)]

@@ -18,7 +18,7 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from qpeft.qpa import QPAOptimizer
-from qpeft.records import MethodSpec, ModelSpec, TrainSpec, write_atomically
+from qpeft.records import ExecutionSpec, MethodSpec, ModelSpec, TrainSpec, write_atomically
 from qpeft.training.methods import build_method
 from qpeft.training.models import load_base
 from qpeft.training.studies.timing import Parts, quartiles, take_turns, timed_step
@@ -45,9 +45,9 @@ CASES: dict[str, tuple[Callable[[], Any], object, int, tuple[int, int]]] = {
 }
 
 
-def prepare(model: Any, method: MethodSpec) -> tuple[Any, torch.optim.Optimizer]:
-    """A model and its optimizer."""
-    built = build_method(model, method, 0)
+def prepare(model: Any, method: MethodSpec, backend: str = "exact") -> tuple[Any, torch.optim.Optimizer]:
+    """A model in training and its optimizer."""
+    built = build_method(model, method, 0, ExecutionSpec(backend=backend))
     kind, options = built.optimizer(TrainSpec())
     parameters = options.pop("params", [p for _, p in built.named_trainable()])
     return built.model.train(), kind(parameters, **options)

@@ -118,13 +118,9 @@ def benchmark(name: str) -> Any:
 def speed() -> str:
     """What the engine was built to, and what was measured."""
     sys.path.insert(0, str(ROOT / "benchmarks"))
-    from goals import rows
+    from page import goal_table
 
-    folder = ROOT / "benchmarks" / "results"
-    found = rows({path.stem: benchmark(path.stem) for path in sorted(folder.glob("*.json"))})
-    return "\n".join(
-        ["| what | goal | measured | |", "|:---|---:|---:|:---|", *(f"| {' | '.join(row)} |" for row in found)]
-    )
+    return goal_table()
 
 
 def step() -> str:

@@ -12,10 +12,7 @@ from qpeft.assets import model_folder
 from qpeft.circuits import build_ansatz
 from qpeft.quantum import amplitude_embed, basis_bits, probabilities
 from qpeft.quantum.layer import EmbeddedCircuit, random_angles
-from qpeft.records import MethodSpec, ModelSpec, TrainSpec
-from qpeft.training.methods import build_method
-from qpeft.training.models import load_base
-from qpeft.training.studies.timing import timed_step
+from qpeft.records import MethodSpec
 
 Benchmark = Callable[[str], Any]
 
@@ -100,14 +97,10 @@ def test_the_layer_of_qaa_keeps_one_state_a_token(ansatz: str, depth: int) -> No
 
 @pytest.mark.skipif(not (model_folder() / "config.json").exists(), reason="the embedded model is not installed")
 @pytest.mark.filterwarnings("ignore")
-def test_a_step_of_qpa_costs_little_more_than_one_of_lora() -> None:
+def test_a_step_of_qpa_costs_little_more_than_one_of_lora(benchmark: Benchmark) -> None:
+    step = benchmark("step")
     lora = MethodSpec(name="lora", options={"r": 4, "target_modules": "all-linear"})
     ids = torch.randint(2, 4000, (4, 64), generator=torch.Generator().manual_seed(0))
-    steps: list[Callable[[], Any]] = []
-    for method in (MethodSpec(name="qpa", options={"n_mlp": 512}, over=lora), lora):
-        built = build_method(load_base(ModelSpec(name="embedded")).model, method, 0)
-        kind, options = built.optimizer(TrainSpec())
-        parameters = options.pop("params", [p for _, p in built.named_trainable()])
-        model, optimizer = built.model.train(), kind(parameters, **options)
-        steps.append(lambda model=model, optimizer=optimizer: timed_step(model, optimizer, ids))  # type: ignore[misc]
-    assert ratio(*steps, 6) > 1 / 1.5
+    methods = (MethodSpec(name="qpa", options={"n_mlp": 512}, over=lora), lora)
+    qpa, plain = (step.taker(*step.prepare(step.embedded(), method), ids) for method in methods)
+    assert ratio(qpa, plain, 6) > 1 / 1.5
