@@ -34,6 +34,10 @@ class RecordError(QpeftError, ValueError):
     """A record on disk is missing, damaged, or of another version."""
 
 
+class LockError(QpeftError, RuntimeError):
+    """Another process is at work in the same folder; the message says which."""
+
+
 class ExportError(QpeftError, RuntimeError):
     """An adapter could not be written so that it computes what was trained."""
 

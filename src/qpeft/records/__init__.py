@@ -1,5 +1,9 @@
 """Records: what was asked for (RunSpec), what came out (RunRecord), and the append-only store."""
 
+from qpeft.records.lock import LOCK as LOCK
+from qpeft.records.lock import Lock as Lock
+from qpeft.records.lock import holding as holding
+from qpeft.records.lock import holding_file as holding_file
 from qpeft.records.peft_layout import final_row as final_row
 from qpeft.records.peft_layout import peft_layout as peft_layout
 from qpeft.records.plan import Selection as Selection

@@ -1,16 +1,21 @@
 """A comparison: tune every method on the same grid, run every seed, skip what is done, go on after a failure."""
 
+import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from qpeft.errors import ConfigError
+from qpeft.errors import ConfigError, LockError
 from qpeft.records import Comparison, RunRecord, RunSpec, best_rate, finals, tunable, write_atomically
 from qpeft.training.callbacks import Progress, Silent
 from qpeft.training.methods import check_method
 from qpeft.training.run import train_run
 from qpeft.training.trackers import check_trackers
+
+# Seconds between two looks at a run that another process is at work on.
+POLL = 2.0
 
 
 @dataclass
@@ -52,8 +57,7 @@ def run_comparison(
     for run in comparison.runs:
         tune = tunable(comparison, run)
         rate = tuned_rate(comparison, run, folder, outcome, progress, report_to) if tune else None
-        for spec in finals(comparison, run, rate):
-            attempt(spec, folder, outcome, progress, report_to)
+        attempt_all(finals(comparison, run, rate), folder, outcome, progress, report_to)
     return outcome
 
 
@@ -101,17 +105,51 @@ def tuned_rate(
     report_to: Sequence[str] = (),
 ) -> float:
     """The learning rate with the lowest validation perplexity; where every rate diverged, the smallest."""
-    tried = [attempt(spec, folder, outcome, progress, report_to) for spec in comparison.tune_specs(run)]
-    return best_rate(comparison, [record for record in tried if record])
+    return best_rate(comparison, attempt_all(comparison.tune_specs(run), folder, outcome, progress, report_to))
+
+
+def attempt_all(
+    specs: Sequence[RunSpec],
+    folder: Path,
+    outcome: Outcome,
+    progress: ComparisonProgress,
+    report_to: Sequence[str] = (),
+) -> list[RunRecord]:
+    """Several runs that do not wait for each other; those that another process is at work on are left for last.
+
+    So processes with the same folder, on one machine or several, share the work, and each ends with all records.
+    """
+    found: dict[int, RunRecord | None] = {}
+    for number, spec in enumerate(specs):
+        with suppress(LockError):
+            found[number] = attempt(spec, folder, outcome, progress, report_to)
+    for number in set(range(len(specs))) - set(found):
+        found[number] = attempt(specs[number], folder, outcome, progress, report_to, patient=True)
+    records = [record for _, record in sorted(found.items()) if record]
+    outcome.records += records
+    return records
 
 
 def attempt(
-    spec: RunSpec, folder: Path, outcome: Outcome, progress: ComparisonProgress, report_to: Sequence[str] = ()
+    spec: RunSpec,
+    folder: Path,
+    outcome: Outcome,
+    progress: ComparisonProgress,
+    report_to: Sequence[str] = (),
+    *,
+    patient: bool = False,
 ) -> RunRecord | None:
-    """One run; its failure is noted, written beside it, and does not stop the others."""
-    place = folder / spec.folder()
+    """One run; its failure is noted, written beside it, and does not stop the others.
+
+    Raises:
+        LockError: Another process is at work on it, and we are not patient.
+    """
+    place, shown = folder / spec.folder(), progress.start(spec)
     try:
-        record = train_run(spec, place, progress.start(spec), report_to)
+        record = wait_for(spec, place, shown, report_to) if patient else train_run(spec, place, shown, report_to)
+    except LockError as error:
+        shown.note(f"left for later: {error}")
+        raise
     except Exception as error:  # a night of other runs must not end with this one
         message = f"{type(error).__name__}: {error}"
         outcome.failures[spec.folder()] = message
@@ -119,6 +157,14 @@ def attempt(
         progress.end(spec, message)
         return None
     (place / "error.txt").unlink(missing_ok=True)
-    outcome.records.append(record)
     progress.end(spec, None)
     return record
+
+
+def wait_for(spec: RunSpec, place: Path, shown: Progress, report_to: Sequence[str]) -> RunRecord:
+    """The record another process makes; where that process ends without one, the run is done here."""
+    while True:
+        try:
+            return train_run(spec, place, shown, report_to)
+        except LockError:
+            time.sleep(POLL)

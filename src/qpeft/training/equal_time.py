@@ -2,13 +2,26 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 
 from pydantic import Field, ValidationError
 
-from qpeft.errors import RecordError
-from qpeft.records import PLAN, RECORD, Comparison, RunRecord, RunSpec, best_rate, finals, tunable, write_atomically
+from qpeft.errors import LockError, RecordError
+from qpeft.records import (
+    LOCK,
+    PLAN,
+    RECORD,
+    Comparison,
+    RunRecord,
+    RunSpec,
+    best_rate,
+    finals,
+    holding,
+    tunable,
+    write_atomically,
+)
 from qpeft.records.spec import Strict
 from qpeft.training.compare import ComparisonProgress, Outcome, planned, run_comparison
 
@@ -194,8 +207,10 @@ def run_equal_time(
 def take_over(spec: RunSpec, folder: Path, place: Path) -> None:
     """Copy a run that the ordinary comparison did with the same spec: the baseline and what does not train."""
     source, target = folder / spec.folder(), place / spec.folder()
-    if (source / RECORD).exists() and not (target / RECORD).exists():
-        shutil.copytree(source, target, ignore=shutil.ignore_patterns(RECORD), dirs_exist_ok=True)
+    if not (source / RECORD).exists() or (target / RECORD).exists():
+        return
+    with suppress(LockError), holding(target):  # held: another process copies it
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns(RECORD, f"{LOCK}*"), dirs_exist_ok=True)
         write_atomically(target / RECORD, (source / RECORD).read_text("utf-8"))
 
 

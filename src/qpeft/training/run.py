@@ -21,6 +21,7 @@ from qpeft.records import RECORD, RunRecord, RunSpec, final_row, read_record, wr
 from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
+from qpeft.training.guard import guarded
 from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
@@ -47,13 +48,18 @@ def train_run(
         The record, also on disk.
 
     Raises:
+        LockError: Another process is at work in the folder.
         QpeftError: A part of the spec cannot be used; the base model and finished runs are untouched.
     """
     done = finished(spec, folder)
     if done is not None:
         return done
-    with Trackers(report_to if is_main() else (), folder) as trackers, writing_place(folder) as place:
-        return new_run(spec, folder, place, progress or Silent(), trackers)
+    with guarded(folder, progress or Silent()) as shown:
+        done = finished(spec, folder)  # by another process, since the look above
+        if done is not None:
+            return done
+        with Trackers(report_to if is_main() else (), folder) as trackers, writing_place(folder) as place:
+            return new_run(spec, folder, place, shown, trackers)
 
 
 def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, trackers: Trackers) -> RunRecord:
@@ -77,6 +83,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
         optimizer.finish()
     progress.phase("measure")
     metrics, blocks = measure(spec, built.model, base, data, place)
+    progress.phase("save")
     size = save(built, base, place, optimizer)
     record = RunRecord(
         identity=spec.identity(),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qpeft.records import StudyRecord, StudyRow, StudySpec, kept_study, write_study
+from qpeft.records import StudyRecord, StudyRow, StudySpec, holding_file, kept_study, write_study
 from qpeft.records.spec import Strict
 from qpeft.training.environment import meta_info
 
@@ -74,13 +74,26 @@ def run_study(
 
     Raises:
         RecordError: The file holds a record of other settings, or no record.
+        LockError: Another process is measuring it.
     """
     kept = kept_study(spec, path)
     if kept is not None:
         return kept
+    with holding_file(path) as lock:
+        kept = kept_study(spec, path)  # by another process, since the look above
+        if kept is not None:
+            return kept
+        record = new_study(study, spec, tick, title, paper)
+        lock.check()
+        write_study(record, path)
+    return record
+
+
+def new_study(study: Study, spec: StudySpec, tick: Tick, title: str, paper: dict[str, Any] | None) -> StudyRecord:
+    """Measure; the arguments are those of `run_study`."""
     began = time.perf_counter()
     found = study.measure(study.settings.model_validate(spec.settings), tick)
-    record = StudyRecord(
+    return StudyRecord(
         study=spec.study,
         title=title,
         settings=spec.settings,
@@ -93,5 +106,3 @@ def run_study(
         fits=found.fits,
         notes=found.notes,
     )
-    write_study(record, path)
-    return record
