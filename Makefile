@@ -25,7 +25,7 @@ check: .venv/dev
 	@touch $@
 
 .venv/dev: .venv/core
-	$(INSTALL) -e '.[dev,figures,ibm,pennylane,qiskit,quantised,text,trackers,triton,trl]'
+	$(INSTALL) -e '.[dev,figures,gguf,ibm,pennylane,qiskit,quantised,text,trackers,triton,trl]'
 	@touch $@
 
 clean:

@@ -17,7 +17,7 @@ if os.environ.get("QPEFT_WITHOUT_EXTRAS"):
     extras = (
         "pennylane qiskit qiskit_aer sklearn trl bitsandbytes sacrebleu rouge_score bert_score matplotlib tensorboard"
     )
-    sys.modules |= dict.fromkeys([*extras.split(), "triton"])  # type: ignore[arg-type]
+    sys.modules |= dict.fromkeys([*extras.split(), "gguf", "triton"])  # type: ignore[arg-type]
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # is read when Triton is imported, by whomever
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

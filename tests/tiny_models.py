@@ -16,11 +16,10 @@ def tiny_llama(vocabulary: int = 97, **overrides: Any) -> Any:
         vocab_size=vocabulary,
         num_key_value_heads=2,
         max_position_embeddings=128,
-        tie_word_embeddings=False,
         pad_token_id=0,
         bos_token_id=1,
         eos_token_id=1,
-        **{**sizes, **overrides},
+        **{"tie_word_embeddings": False, **sizes, **overrides},
     )
     return LlamaForCausalLM(config)
 

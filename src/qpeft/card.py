@@ -88,11 +88,13 @@ def loading(kind: str, base: str) -> str:
         else f"`{kind}` is a method of peft; qpeft is not needed."
     )
     lines = ["import qpeft  # makes the type known to peft"] if foreign else []
+    folder, _, file = base.rpartition("/")
+    where = f'"{folder or "."}", gguf_file="{file}"' if file.endswith(".gguf") else f'"{base}"'
     lines += [
         "from peft import PeftModel",
         "from transformers import AutoModelForCausalLM",
         "",
-        f'base = AutoModelForCausalLM.from_pretrained("{base}")',
+        f"base = AutoModelForCausalLM.from_pretrained({where})",
         'model = PeftModel.from_pretrained(base, "FOLDER_OF_THIS_FILE")',
     ]
     return f"{reason}\n\n```python\n" + "\n".join(lines) + "\n```\n"

@@ -105,7 +105,9 @@ def test_a_folder_that_cannot_be_loaded_says_what_one_holds(damage: str, base_fo
     with pytest.raises(ModelError) as caught:
         load_base(ModelSpec(name=str(folder)))
     message = str(caught.value)
-    assert message.startswith("model.name must be 'embedded', a folder with config.json, safetensors and a tokenizer")
+    assert message.startswith(
+        "model.name must be a name of `qpeft models` (bundled, smollm2-135m), a folder with config"
+    )
     assert f"got {str(folder)!r}: " in message
     assert "\n" not in message
 
@@ -191,14 +193,6 @@ def test_targets_head_of_a_config_without_targets_or_a_model_without_head() -> N
     prefix = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=4)
     assert targets_head(tiny_llama(), prefix) is False
     assert targets_head(tiny_llama().model, peft.LoraConfig(target_modules=["lm_head"])) is False
-
-
-def test_the_embedded_name_is_a_folder_of_the_package() -> None:
-    from qpeft.assets import model_folder
-    from qpeft.training.models import resolve
-
-    assert resolve("embedded") == str(model_folder())
-    assert resolve("a/b") == "a/b"
 
 
 def test_a_saved_tiny_base_is_complete(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from qpeft.cli import (
     estimate,
     evaluate,
     export,
+    models,
     papers,
     preview,
     recipes,
@@ -47,6 +48,7 @@ app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("preview", epilog=preview.EXAMPLE)(preview.command)
 app.command("draw", epilog=draw.EXAMPLE)(draw.command)
 app.command("backends", epilog=backends.EXAMPLE)(backends.command)
+app.command("models", epilog=models.EXAMPLE)(models.command)
 app.command("recipes", epilog=recipes.EXAMPLE)(recipes.command)
 app.add_typer(papers.app, name="papers")
 app.command("study", epilog=study.EXAMPLE)(study.command)

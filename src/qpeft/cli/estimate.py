@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from qpeft.cli.train import BACKEND, GRADIENT, executed_on, pick
+from qpeft.cli.train import BACKEND, GRADIENT, MODEL, executed_on, pick
 
 if TYPE_CHECKING:
     from qpeft.records import RunSpec
@@ -19,7 +19,7 @@ EXAMPLE = "Example:  qpeft estimate --method qpa --model gpt2 --steps 1000 --gra
 def command(  # noqa: PLR0913 - one argument a flag
     recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "qpa-lora",
     method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
-    model: Annotated[str | None, typer.Option(help="embedded, a folder with config.json, or a hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     backend: Annotated[str | None, typer.Option(help=BACKEND)] = None,
     gradient: Annotated[str | None, typer.Option(help=GRADIENT)] = None,

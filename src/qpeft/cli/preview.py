@@ -9,7 +9,7 @@ EXAMPLE = "Example:  qpeft preview my_chats.jsonl --rows 2 --max-length 64"
 
 def command(
     data: Annotated[str, typer.Argument(help="embedded, a folder, a file, or a hub name.")] = "embedded",
-    model: Annotated[str, typer.Option(help="Whose tokenizer: embedded, a folder, or a hub name.")] = "embedded",
+    model: Annotated[str, typer.Option(help="Whose tokenizer: as --model of qpeft train.")] = "bundled",
     rows: Annotated[int, typer.Option(min=1, help="Rows to print.")] = 3,
     max_length: Annotated[int, typer.Option(min=8, help="Tokens a row.")] = 128,
     layout: Annotated[str, typer.Option(help="rows or packed.")] = "rows",

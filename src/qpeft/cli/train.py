@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from qpeft.records import Comparison, RunSpec
 
 REPORT_TO = "Follow runs with tensorboard, trackio, wandb or mlflow; several times or a,b."
+MODEL = "A name of `qpeft models` (bundled), a folder, a .gguf file, or a hub name."
 BACKEND = "Where circuits run, as `qpeft backends` lists them: noisy:device=torino,shots=20x"
 GRADIENT = "Of angles: auto, autograd, surrogate, shift:coordinates=8, spsa:samples=4, nelder-mead, cobyla, none."
 EXAMPLE = (
@@ -23,7 +24,7 @@ EXAMPLE = (
 def command(  # noqa: PLR0913 - one argument a flag
     recipe: Annotated[str, typer.Argument(help="Recipe that gives what no flag does.")] = "qpa-lora",
     method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
-    model: Annotated[str | None, typer.Option(help="embedded, a folder, or a hub name.")] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     data: Annotated[str | None, typer.Option(help="embedded, a folder, a file, or a hub name.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,

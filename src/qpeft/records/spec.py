@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SPEC_VERSION = 1
 
@@ -27,9 +27,22 @@ def later(default: Any, description: str) -> Any:
 class ModelSpec(Strict):
     """The base model."""
 
-    name: str = Field("embedded", description="'embedded', a local folder, or a hub name")
+    name: str = Field(
+        "embedded", description="bundled or another name of `qpeft models`, a folder, a .gguf file, or a hub name"
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="dtype the base is loaded in")
     revision: str | None = Field(None, description="hub revision")
+    unfit: tuple[str, ...] = later(
+        (),
+        "tensors, by name or pattern with *, that may be missing in the model's files (they start random) or be "
+        "left over; any other is an error",
+    )
+
+    @field_validator("name")
+    @classmethod
+    def one_name(cls, name: str) -> str:
+        """The bundled model by the name of the first records, so that both names have one identity."""
+        return "embedded" if name == "bundled" else name
 
 
 class DataSpec(Strict):

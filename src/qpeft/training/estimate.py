@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from qpeft.circuits import Circuit, Cost, circuit_cost
 from qpeft.errors import ModelError
@@ -21,7 +21,7 @@ from qpeft.quantum.setting import read_setting
 from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method
-from qpeft.training.models import UNREADABLE, resolve, unreachable
+from qpeft.training.models import UNREADABLE, load_config, unreachable
 from qpeft.tuners import QAADelta
 from qpeft.tuners.qaa.layer import MIXED
 
@@ -163,9 +163,8 @@ def empty_model(spec: ModelSpec) -> Any:
     Raises:
         ModelError: There is no config of a causal language model.
     """
-    options = {"revision": spec.revision} if spec.revision else {}
+    config = load_config(spec)
     try:
-        config = AutoConfig.from_pretrained(resolve(spec.name), **options)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, spec.dtype))
     except UNREADABLE as error:

@@ -1,18 +1,21 @@
-"""Base models: load the embedded one, a local folder or a hub name; untie a head before it is adapted."""
+"""Base models: load one by a name of the catalogue, from a folder, a .gguf file or the hub; untie a head."""
 
 import hashlib
 import re
 from dataclasses import dataclass
+from dataclasses import field as entry
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from qpeft.assets import model_folder
 from qpeft.errors import ModelError
 from qpeft.records import ModelSpec
+from qpeft.training.catalogue import CATALOGUE, locate
+from qpeft.training.gguf import load_gguf, load_gguf_config, load_gguf_tokenizer
+from qpeft.training.loaded import check_loaded
 
 # What transformers raises for files that are missing, damaged, or of another model.
 UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
@@ -20,11 +23,12 @@ UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 
 @dataclass
 class Base:
-    """A loaded base model with its tokenizer."""
+    """A loaded base model with its tokenizer, what records keep of it, and what a user should know of its files."""
 
     model: Any
     tokenizer: Any
     info: dict[str, Any]
+    notes: list[str] = entry(default_factory=list)
 
 
 def device() -> torch.device:
@@ -32,33 +36,36 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def resolve(name: str) -> str:
-    """The embedded model's folder for ``embedded``; other names unchanged."""
-    return str(model_folder()) if name == "embedded" else name
-
-
 def load_base(spec: ModelSpec | str) -> Base:
     """Load model and tokenizer in the spec's dtype, float32 for a mere name.
 
     Args:
-        spec: ``embedded``, a folder, a hub name, or a ModelSpec.
+        spec: ``bundled`` or another name of `qpeft models`, a folder, a .gguf file, a hub name, or a ModelSpec.
 
     Returns:
-        ``model`` on the accelerator if there is one, ``tokenizer``, and ``info`` for records.
+        ``model`` on the accelerator if there is one, ``tokenizer``, ``info`` for records, and ``notes``.
 
     Raises:
-        ModelError: The name is neither a folder with a model nor a hub name that can be reached.
+        ModelError: There is no such model, its files are damaged, or its tensors are not those of its config.
+        MissingExtraError: It is a .gguf file, and the library that reads those is not installed.
     """
     spec = ModelSpec(name=spec) if isinstance(spec, str) else spec
-    path = resolve(spec.name)
+    place, dtype = locate(spec.name), getattr(torch, spec.dtype)
     options = {"revision": spec.revision} if spec.revision else {}
     tokenizer = load_tokenizer(spec.name, **options)
-    try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, spec.dtype), **options)
-    except UNREADABLE as error:
-        raise unreachable(spec.name, error) from error
-    info = {"name": spec.name, "dtype": spec.dtype, "revision": spec.revision, "sha256": fingerprint(path)}
-    return Base(model.to(device()), tokenizer, info)
+    if place.gguf:
+        model, report, notes = load_gguf(place, dtype)
+    else:
+        try:
+            model, report = AutoModelForCausalLM.from_pretrained(
+                place.source, dtype=dtype, output_loading_info=True, **options
+            )
+        except UNREADABLE as error:
+            raise unreachable(spec.name, error) from error
+        notes = []
+    notes += check_loaded(spec, type(model).__name__, report)
+    info = {"name": spec.name, "dtype": spec.dtype, "revision": spec.revision, "sha256": fingerprint(place.path)}
+    return Base(model.to(device()), tokenizer, info, notes)
 
 
 def load_tokenizer(name: str, **options: str) -> Any:
@@ -66,11 +73,15 @@ def load_tokenizer(name: str, **options: str) -> Any:
 
     Raises:
         ModelError: It cannot be found, or has no end token.
+        MissingExtraError: It is a .gguf file, and the library that reads those is not installed.
     """
+    place = locate(name)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(resolve(name), **options)
+        tokenizer = (
+            load_gguf_tokenizer(place) if place.gguf else AutoTokenizer.from_pretrained(place.source, **options)
+        )
     except UNREADABLE as error:
-        raise unreachable(name, error) from error
+        raise error if isinstance(error, ModelError) else unreachable(name, error) from error
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no end token; set eos_token in its tokenizer_config.json")
     if tokenizer.pad_token_id is None:
@@ -78,18 +89,36 @@ def load_tokenizer(name: str, **options: str) -> Any:
     return tokenizer
 
 
+def load_config(spec: ModelSpec) -> Any:
+    """The transformers config of a model; no weights are read.
+
+    Raises:
+        ModelError: There is no config.
+        MissingExtraError: It is a .gguf file, and the library that reads those is not installed.
+    """
+    place = locate(spec.name)
+    if place.gguf:
+        return load_gguf_config(place)
+    options = {"revision": spec.revision} if spec.revision else {}
+    try:
+        return AutoConfig.from_pretrained(place.source, **options)
+    except UNREADABLE as error:
+        raise unreachable(spec.name, error) from error
+
+
 def unreachable(name: str, error: Exception) -> ModelError:
     """The error for a model that is neither here nor on the hub, or is damaged."""
     reason = next(iter(str(error).splitlines()), type(error).__name__)
     return ModelError(
-        f"model.name must be 'embedded', a folder with config.json, safetensors and a tokenizer, or a hub name that "
-        f"can be reached; got {name!r}: {reason}"
+        f"model.name must be a name of `qpeft models` ({', '.join(CATALOGUE)}), a folder with config.json, "
+        f"safetensors and a tokenizer, a .gguf file, or a hub name that can be reached; got {name!r}: {reason}"
     )
 
 
-def fingerprint(path: str) -> str | None:
-    """Sha256 over the safetensors files of a local folder, or None for a hub name."""
-    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+def fingerprint(path: Path | str) -> str | None:
+    """Sha256 over a .gguf file, or over the safetensors files of a local folder; None for a hub name."""
+    path = Path(path)
+    files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) if path.is_dir() else []
     digest = hashlib.sha256()
     for file in files:
         with file.open("rb") as handle:

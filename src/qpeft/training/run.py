@@ -74,7 +74,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
-    for note in built.notes:
+    for note in (*base.notes, *built.notes):
         progress.note(note)
     progress.phase("train")
     trained = train(spec, built, base, data, folder, progress, trackers) if built.trained else None
@@ -96,7 +96,13 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[*built.notes, *notes_of_processes(spec), *warnings_of(built), *answer_notes(spec.eval.generation)],
+        notes=[
+            *base.notes,
+            *built.notes,
+            *notes_of_processes(spec),
+            *warnings_of(built),
+            *answer_notes(spec.eval.generation),
+        ],
     )
     rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
     record = record.model_copy(update={"train_info": rows})
