@@ -71,13 +71,13 @@ class Trial:
         with self.precision():
             return logits(model, self.batch)
 
-    def loss(self, model: Any) -> Tensor:
-        """Mean loss of the tokens that are no padding."""
+    def loss(self, model: Any, **options: Any) -> Tensor:
+        """Mean loss of the tokens that are no padding; the model is called with the options."""
         ids = self.batch["input_ids"]
         labels = ids.masked_fill(self.batch.get("attention_mask", torch.ones_like(ids)) == 0, -100)
         # Left at once, as trainers do: autocast keeps the cast weights of a context, optimizer steps or not.
         with self.precision():
-            found: Tensor = model(**self.batch, labels=labels).loss
+            found: Tensor = model(**self.batch, labels=labels, **options).loss
         return found
 
     def precision(self) -> torch.autocast:
@@ -103,12 +103,16 @@ class Trial:
         return reached
 
     def gradients(self, model: Any) -> tuple[dict[str, Tensor], int]:
-        """Gradients by name, and how many modules were called, those called again in the backward pass included."""
+        """Gradients by name, and how many modules were called, those called again in the backward pass included.
+
+        The cache is off, as transformers turns it off under gradient checkpointing: attention over the cache's copies
+        of keys and values rounds otherwise on some processors.
+        """
         model.train()
         model.zero_grad()
         torch.manual_seed(0)
         with counted_calls() as calls:
-            torch.autograd.backward(self.loss(model))
+            torch.autograd.backward(self.loss(model, use_cache=False))
         return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}, len(calls)
 
 
