@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from qpeft.errors import DataError
+from qpeft.metrics.blocks import into_blocks, join_dependent
 from qpeft.metrics.intervals import (
     difference_interval,
     holm,
-    into_blocks,
     log_perplexity,
     perplexity_interval,
     smallest_effect,
@@ -32,7 +32,9 @@ def test_one_seed_agrees_with_scipys_bca_bootstrap_of_skewed_text() -> None:
     stats = pytest.importorskip("scipy.stats")
     random = np.random.default_rng(1)
     tokens = random.integers(40, 60, 100)
-    nll = tokens * (2 + random.exponential(size=100))
+    # Light and heavy blocks take turns: no neighbours to be joined, which the bootstrap knows nothing of.
+    rates = np.sort(2 + random.exponential(size=100)).reshape(2, 50).T.ravel()
+    nll = tokens * rates
 
     def statistic(loss: np.ndarray, count: np.ndarray, axis: int) -> np.ndarray:
         return loss.sum(axis) / count.sum(axis)
@@ -175,6 +177,39 @@ def test_blocks_keep_sums_and_order(rows: int, count: int) -> None:
 
 def test_log_perplexity_is_the_mean_over_seeds() -> None:
     assert log_perplexity([[1.0, 2.0], [3.0, 3.0]], [[1, 2], [1, 1]]) == pytest.approx((1 + 3) / 2)
+
+
+def test_blocks_of_one_document_count_as_one() -> None:
+    """Ten blocks of each document, all alike: the interval is that of the documents."""
+    random = np.random.default_rng(12)
+    rates = np.sort(random.normal(3, 0.2, 20)).reshape(2, 10).T.ravel()
+    apart = perplexity_interval([100 * rates], [np.full(20, 100)])
+    cut = perplexity_interval([np.repeat(10 * rates, 10)], [np.full(200, 10)])
+    # 200 halve to 25 and 12 but not to 20, so that some neighbours share a document.
+    assert np.log(cut[1] / cut[0]) == pytest.approx(np.log(apart[1] / apart[0]), rel=0.35)
+    joined, left = join_dependent(np.repeat(rates, 8)[None])
+    assert joined[0] == pytest.approx(rates)
+    assert left == 0
+
+
+def test_independent_blocks_are_seldom_joined() -> None:
+    random = np.random.default_rng(13)
+    kept = [join_dependent(random.normal(size=(3, 100)))[0].shape[1] for _ in range(500)]
+    # One in five, and three standard errors.
+    assert 0.146 < np.mean(np.array(kept) < 100) < 0.254
+
+
+def test_what_stays_after_the_last_join_widens_the_interval() -> None:
+    """Twelve blocks cannot be joined."""
+    slope = np.linspace(-1, 1, 12)
+    joined, left = join_dependent(slope[None])
+    assert joined.shape == (1, 12)
+    assert left == 0.6
+    low, high = perplexity_interval([10 * (3 + slope)], [np.full(12, 10)])
+    standard = slope.std(ddof=1) / np.sqrt(12)
+    assert np.log(high) - np.log(low) == pytest.approx(2 * 2.630 * 2 * standard, rel=0.01)
+    few = perplexity_interval([10 * (3 + slope[:7])], [np.full(7, 10)])
+    assert np.log(few[1] / few[0]) == pytest.approx(2 * 2.447 * slope[:7].std(ddof=1) / np.sqrt(7), rel=0.01)
 
 
 def test_blocks_without_tokens_do_no_harm() -> None:

@@ -2,8 +2,10 @@
 
 import pytest
 
-from qpeft.records import MethodSpec
+from qpeft.records import Metric, MethodSpec, RunRecord
+from qpeft.report import markdown_table, summarise
 from qpeft.report.papers import beside, panel_figure
+from qpeft.report.tables import comparison
 
 from .conftest import Make
 
@@ -54,3 +56,19 @@ def test_published_rows_stand_beside_ours(make: Make) -> None:
     assert table.rows[0][:3] == ("LoRA", "1.595", "1,234")
     assert table.rows[0][4].startswith("[")
     assert table.rows[1] == ("PT", "2.225", "-", "-", "-", "-")
+
+
+def test_seeds_an_order_of_magnitude_apart_stand_beside_the_one_mean(make: Make) -> None:
+    """2.23, 2.26 and 35.13 have the geometric mean 5.615 in every table, and nobody sees it without them."""
+
+    def measured(seed: int, padded: float) -> RunRecord:
+        pairs = {"perplexity": 40.0 + seed, "perplexity_padded": padded}
+        metrics = [Metric(name=name, split="test", value=value, signature="") for name, value in pairs.items()]
+        return make("lora", seed=seed, metrics=metrics)
+
+    runs = [measured(seed, padded) for seed, padded in enumerate((2.23, 2.26, 35.13))]
+    cells = beside("T", {}, {"LoRA": ["lora"]}, {"tiny": runs}).rows[0]
+    assert (cells[2], cells[4]) == ("40.99", "5.615 (seeds 2.230, 2.260, 35.130)")
+    rows = summarise(runs)
+    assert "| 5.62 (seeds 2.23, 2.26, 35.13) |" in markdown_table(rows)
+    assert comparison(rows, [], None).rows[0][-1] == "5.62 (seeds 2.23, 2.26, 35.13)"

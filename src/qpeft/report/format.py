@@ -1,8 +1,9 @@
 """Numbers as people read them: digits that fit the interval, thousands, seconds, bytes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from qpeft.report.means import far_apart
 from qpeft.report.summary import Row
 
 MISSING = "-"
@@ -34,6 +35,16 @@ def decimal(value: float | None, digits: int = 2) -> str:
     ('1,234.5', '-')
     """
     return MISSING if value is None else f"{value:,.{digits}f}"
+
+
+def over_seeds(mean: float | None, seeds: Sequence[float], digits: int = 2) -> str:
+    """A perplexity's geometric mean over seeds; the seeds beside it where they differ by an order of magnitude.
+
+    >>> over_seeds(5.61, (2.23, 2.26, 35.13)), over_seeds(4.0, (2.0, 8.0)), over_seeds(None, ())
+    ('5.61 (seeds 2.23, 2.26, 35.13)', '4.00', '-')
+    """
+    beside = f" (seeds {', '.join(decimal(value, digits) for value in seeds)})" * far_apart(seeds)
+    return decimal(mean, digits) + beside
 
 
 def bounds(low: float | None, high: float | None, digits: int = 2) -> str:

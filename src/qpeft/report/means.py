@@ -1,4 +1,4 @@
-"""A mean over seeds with Student's interval: for numbers that are known a run, without their parts."""
+"""Means over seeds: of perplexities, and with Student's interval of numbers that are known a run, without parts."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 from scipy import special
+
+# Seeds this many times apart have no mean worth reading alone.
+APART = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,27 @@ def mean_over_seeds(values: Sequence[float], level: float = 0.95) -> Mean | None
         return Mean(values[0], None)
     quantile = float(special.stdtrit(len(values) - 1, (1 + level) / 2))
     return Mean(fmean(values), quantile * stdev(values) / math.sqrt(len(values)))
+
+
+def geometric_mean(perplexities: Sequence[float]) -> float | None:
+    """The one mean of perplexities over seeds: exp of the mean of the negative log-likelihood per token.
+
+    Args:
+        perplexities: (S,) positive, one a seed.
+
+    Returns:
+        Their geometric mean; None without values.
+
+    >>> geometric_mean([2.0, 8.0])
+    4.0
+    """
+    return math.exp(fmean(math.log(value) for value in perplexities)) if perplexities else None
+
+
+def far_apart(perplexities: Sequence[float]) -> bool:
+    """Whether seeds differ by an order of magnitude, so that they are shown beside their mean.
+
+    >>> far_apart([2.23, 2.26, 35.13]), far_apart([2.0, 19.9]), far_apart([])
+    (True, False, False)
+    """
+    return bool(perplexities) and max(perplexities) >= APART * min(perplexities)

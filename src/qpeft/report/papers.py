@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from qpeft.records import RunRecord, StudyRow
 from qpeft.report.drawing import SCALE, Look, blank, look_of, plain, with_legend
 from qpeft.report.figures import loss_curves
-from qpeft.report.format import MISSING, bounds, count, decimal
+from qpeft.report.format import MISSING, bounds, count, over_seeds
 from qpeft.report.groups import final_groups
 from qpeft.report.studies import StudyTable
 from qpeft.report.studyfigures import add_line
@@ -121,4 +121,5 @@ def _ours(row: Row | None, scores: Sequence[str]) -> list[str]:
     if row is None:
         return [MISSING] * (4 + len(scores))
     answers = [row.answers[key].shown() if key in row.answers else MISSING for key in scores]
-    return [count(row.trainable), decimal(row.perplexity), bounds(row.low, row.high), decimal(row.padded, 3), *answers]
+    perplexity, padded = over_seeds(row.perplexity, row.seed_perplexities), over_seeds(row.padded, row.seed_padded, 3)
+    return [count(row.trainable), perplexity, bounds(row.low, row.high), padded, *answers]

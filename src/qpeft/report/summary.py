@@ -10,7 +10,7 @@ from qpeft.records import RunRecord
 from qpeft.report.convergence import Ending, ending_of
 from qpeft.report.groups import ENOUGH_SEEDS as ENOUGH_SEEDS
 from qpeft.report.groups import block_arrays, final_groups, finite_metric, measured, tune_groups
-from qpeft.report.means import Mean, mean_over_seeds
+from qpeft.report.means import Mean, geometric_mean, mean_over_seeds
 
 CURVE_TAIL = 0.1
 # Metrics of written answers and of single tokens, all on the scale of 0 to 100 where higher is better.
@@ -28,8 +28,8 @@ ANSWERS = {
 class Row:
     """One method of a comparison.
 
-    ``None`` means "not measured". Perplexities are of the test split; ``low`` and ``high`` bound
-    the 95 % interval of ``perplexity``; ``final_loss`` is in nats per token. ``answers`` holds the
+    ``None`` means "not measured". Perplexities are of the test split, and geometric means over seeds; ``low`` and
+    ``high`` bound the 95 % interval of ``perplexity``; ``final_loss`` is in nats per token. ``answers`` holds the
     names of ``ANSWERS`` that were measured on the test split; ``ending`` is None where the curves are too short;
     ``optimizer_share`` is in [0, 1].
     """
@@ -43,6 +43,7 @@ class Row:
     high: float | None
     seed_perplexities: tuple[float, ...]
     padded: float | None
+    seed_padded: tuple[float, ...]
     final_loss: float | None
     trainable: int
     adapter: int
@@ -104,6 +105,7 @@ def _row(label: str, runs: Sequence[RunRecord], tuning_runs: int) -> Row:
     shown = good[0] if good else runs[0]
     info, quantum = shown.train_info, shown.quantum
     perplexities = _values(finite_metric(run, "perplexity", "test") for run in good)
+    padded = _values(finite_metric(run, "perplexity_padded", "test") for run in good)
     low, high = _interval(good)
     over = shown.spec.method.over
     return Row(
@@ -111,11 +113,12 @@ def _row(label: str, runs: Sequence[RunRecord], tuning_runs: int) -> Row:
         method=shown.spec.method.name + (f" over {over.name}" if over else ""),
         seeds=tuple(run.seed for run in good),
         failed=len(runs) - len(good),
-        perplexity=_geometric_mean(perplexities),
+        perplexity=geometric_mean(perplexities),
         low=low,
         high=high,
         seed_perplexities=tuple(perplexities),
-        padded=_geometric_mean(_values(finite_metric(run, "perplexity_padded", "test") for run in good)),
+        padded=geometric_mean(padded),
+        seed_padded=tuple(padded),
         final_loss=_mean(_values(final_loss(run) for run in good)),
         trainable=info.num_trainable_params,
         adapter=info.num_adapter_params,
@@ -185,8 +188,3 @@ def _median(numbers: Iterable[float | None]) -> float | None:
 
 def _mean(numbers: Sequence[float]) -> float | None:
     return fmean(numbers) if numbers else None
-
-
-def _geometric_mean(perplexities: Sequence[float]) -> float | None:
-    """Exp of the mean over seeds of the negative log-likelihood per token."""
-    return math.exp(fmean(math.log(value) for value in perplexities)) if perplexities else None

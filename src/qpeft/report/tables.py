@@ -11,6 +11,7 @@ from qpeft.report.format import (
     count,
     decimal,
     interval_digits,
+    over_seeds,
     seconds,
     seed_list,
     short,
@@ -60,12 +61,12 @@ def comparison(rows: Sequence[Row], compared: Iterable[Difference], baseline: st
     out = [
         [
             row.label,
-            decimal(row.perplexity, digits),
+            over_seeds(row.perplexity, row.seed_perplexities, digits),
             bounds(row.low, row.high, digits),
             count(row.trainable),
             MISSING if row.ending is None else row.ending.text,
             seed_list(row.seeds),
-            decimal(row.padded, digits),
+            over_seeds(row.padded, row.seed_padded, digits),
         ]
         for row in rows
     ]

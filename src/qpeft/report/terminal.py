@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from qpeft.report.format import bounds, count, decimal, seconds, seed_list, table_digits
+from qpeft.report.format import bounds, count, over_seeds, seconds, seed_list, table_digits
 from qpeft.report.summary import ENOUGH_SEEDS, Row
 from qpeft.report.tables import answers
 
@@ -88,9 +88,9 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
     return [
         [
             row.label,
-            decimal(row.perplexity, digits),
+            over_seeds(row.perplexity, row.seed_perplexities, digits),
             bounds(row.low, row.high, digits),
-            decimal(row.padded, digits),
+            over_seeds(row.padded, row.seed_padded, digits),
             count(row.trainable),
             seconds(row.step_seconds),
             count(row.qubits),

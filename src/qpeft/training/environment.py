@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -29,15 +30,29 @@ def package_versions() -> dict[str, str | None]:
 
 
 def system_info() -> dict[str, Any]:
-    """Processor, cores, threads, accelerator."""
+    """Processor and torch's kernels for it, on which the last bits of results depend; cores, threads, accelerator."""
     return {
         "system": platform.system(),
         "machine": platform.machine(),
+        "processor": processor(),
+        "kernels": torch.backends.cpu.get_cpu_capability(),
         "python": platform.python_version(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "N/A",
     }
+
+
+def processor() -> str:
+    """The processor's name, with family and model where the system tells them, as names alone are often vague."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").partition("\n\n")[0].splitlines()
+    except OSError:
+        lines = []
+    told = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    if "model name" not in told:
+        return platform.processor() or platform.machine()
+    return f"{told['model name']} (family {told.get('cpu family', '?')}, model {told.get('model', '?')})"
 
 
 def meta_info(model: dict[str, Any], dataset: dict[str, Any]) -> MetaInfo:

@@ -8,8 +8,8 @@ import torch
 
 from qpeft.data import Encoded, Row, Texts
 from qpeft.errors import ConfigError
+from qpeft.metrics.blocks import into_blocks
 from qpeft.metrics.generation import Answers, end_tokens, generate_answers, prompt_room, prompts_and_answers
-from qpeft.metrics.intervals import into_blocks
 from qpeft.metrics.perplexity import measure_perplexity
 from qpeft.metrics.text import TextMetrics
 from qpeft.records import Blocks, Metric, RunSpec, write_atomically
