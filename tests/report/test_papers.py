@@ -2,7 +2,7 @@
 
 import pytest
 
-from qpeft.records import Metric, MethodSpec, RunRecord
+from qpeft.records import MethodSpec, Metric, RunRecord
 from qpeft.report import markdown_table, summarise
 from qpeft.report.papers import beside, panel_figure
 from qpeft.report.tables import comparison

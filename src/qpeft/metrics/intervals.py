@@ -69,9 +69,11 @@ def perplexity_interval(nll: ArrayLike, tokens: ArrayLike, level: float = 0.95) 
     measured on the same text. Neighbouring blocks that are not independent are joined (`qpeft.metrics.blocks`); of the
     influences z_sk of block k on the log-perplexity of seed s, let A, B, E be the mean squares of seed means, block
     means and remainders; then A/S is the variance from seeds and max(0, B/K - E/(S K)) that from text. The interval
-    reaches the root of t^2_(S-1) A/S + t^2_(K-1) max(0, B/K - E/(S K)), t being Student's quantiles (each part's own interval, added in
-    squares: Zou and Donner 2008). Satterthwaite's degrees of freedom would be narrower and wrong: with 3 seeds
-    their tests at 1 % erred in up to 3.4 %, these in at most 1.0 %, which Holm's correction needs.
+    reaches the root of t^2_(S-1) A/S + t^2_(K-1) max(0, B/K - E/(S K)), t being Student's quantiles (each part's own
+    interval, added in squares: Zou and Donner 2008). Satterthwaite's degrees of freedom would be narrower and wrong:
+    with 3 seeds their tests at 1 % erred in up to 3.4 %, these in at most 1.0 %, which Holm's correction needs.
+    A correlation r that the joined blocks still show multiplies B by (1 + r) / (1 - r) and leaves
+    K (1 - r^2) / (1 + r^2) - 1 degrees of freedom (Bayley and Hammersley 1946).
     One seed leaves the text's part: the interval then describes the text alone. The ends carry the acceleration over
     blocks of a BCa bootstrap through Hall's transformation (1992, equal to second order); on one seed they agree
     with scipy's BCa interval.
@@ -79,10 +81,9 @@ def perplexity_interval(nll: ArrayLike, tokens: ArrayLike, level: float = 0.95) 
     Why nothing is resampled: a bootstrap over S seeds never leaves the range of the S results, which misses the
     truth in 2^(1-S) of all cases where seeds dominate, 25 % with 3 seeds, whichever percentiles are taken.
 
-    A correlation r that the joined blocks still show multiplies B by (1 + r) / (1 - r) and leaves
-    K (1 - r^2) / (1 + r^2) - 1 degrees of freedom (Bayley and Hammersley 1946). docs/intervals.md has the coverage
-    for dependent text; for independent draws from the 200 blocks of results/wikitext2 it was, of nominal 95 %
-    intervals in % for 3, 5, 10 seeds (4000 each; the two right columns are two-level bootstraps of the perplexity, 400 each):
+    docs/intervals.md has the coverage for dependent text. For independent draws from the 200 blocks of
+    results/wikitext2 it was, of nominal 95 % intervals in % for 3, 5, 10 seeds (4000 each; the two right columns are
+    two-level bootstraps of the perplexity, 400 each):
 
     ===================  ==========  ==========  ============  ==========
     cause of the spread  perplexity  difference  percentile    BCa
