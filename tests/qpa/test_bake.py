@@ -1,11 +1,13 @@
 """What is written: a stock adapter, a generator that reproduces it, all or nothing."""
 
 from pathlib import Path
+from typing import Any
 
 import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from qpeft.errors import ConfigError, ExportError
 from qpeft.qpa import QPAConfig, QPAOptimizer, load_generator, save_adapter
@@ -73,3 +75,40 @@ def test_a_failed_save_leaves_the_old_adapter(
 def test_a_folder_without_generator_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"qpa_config\.json was expected"):
         load_generator(tmp_path)
+
+
+@pytest.mark.parametrize("target", ["q_proj", "lm_head", "embed_tokens"])
+def test_a_resized_vocabulary_is_saved(target: str, ids: torch.Tensor, tmp_path: Path) -> None:
+    """New rows of embedding and head exist nowhere else; peft's own save keeps them, where no adapter is on either."""
+    tiny_llama().save_pretrained(tmp_path / "base")
+
+    def resized() -> Any:
+        torch.manual_seed(5)
+        base = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+        base.resize_token_embeddings(base.config.vocab_size + 7)
+        return base
+
+    model = peft.get_peft_model(resized(), peft.LoraConfig(r=2, target_modules=[target], task_type="CAUSAL_LM"))
+    with torch.no_grad():
+        for p in model.get_base_model().parameters():  # as a trainer of new words would leave them
+            if p.shape[0] > 97:
+                p[97:].normal_()
+        for name, p in model.named_parameters():
+            if "lora_" in name:
+                p.normal_()
+    save_adapter(model, tmp_path / "adapter")
+    again = AutoModelForCausalLM.from_pretrained(tmp_path / "base")
+    again.resize_token_embeddings(again.config.vocab_size + 7)
+    loaded = peft.PeftModel.from_pretrained(again, str(tmp_path / "adapter"))
+    new = torch.cat([ids, torch.tensor([[98, 103]]).expand(len(ids), 2)], dim=1)
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(input_ids=new).logits, model.eval()(input_ids=new).logits)
+
+
+def test_an_embedding_trained_beside_the_adapter_is_saved(tmp_path: Path) -> None:
+    model = peft.get_peft_model(tiny_llama(), peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    save_adapter(model, tmp_path / "plain")
+    model.get_input_embeddings().weight.requires_grad_(True)
+    save_adapter(model, tmp_path / "trained")
+    names = [set(load_file(tmp_path / kind / "adapter_model.safetensors")) for kind in ("plain", "trained")]
+    assert {name.rsplit(".", 2)[1] for name in names[1] - names[0]} == {"embed_tokens", "lm_head"}

@@ -82,6 +82,7 @@ def test_trainable_numbers_of_every_twin() -> None:
     assert counts["table"] == mapping + 8
     assert counts["none"] == mapping - 32
     assert abs(counts["mlp"] - counts["circuit"]) <= 3 + 2
+    assert counts["hash"] == counts["circuit"]
 
 
 def test_no_entangler_factorises() -> None:
@@ -159,11 +160,48 @@ def test_basis_bits_qubit_zero_is_most_significant() -> None:
         ({"n_mlp": 4, "center": "yes"}, "true or false"),
         ({"n_mlp": 4, "seed": 0.5}, "qpa.seed"),
         ({"n_mlp": 4, "scale": -1.0}, "at least 0"),
+        ({"n_mlp": 4, "scale": math.inf}, "qpa.scale must be .* below infinity; got inf"),
+        ({"n_mlp": 4, "scale": 1e39}, "qpa.scale"),
+        ({"n_mlp": 4, "scale": True}, "qpa.scale"),
+        ({"n_mlp": 4, "angle_learning_rate": math.inf}, "qpa.angle_learning_rate"),
+        ({"n_mlp": 4, "max_grad_norm": math.nan}, "qpa.max_grad_norm"),
+        ({"n_mlp": 4, "seed": -1}, r"qpa.seed must be a whole number from 0 to 2\^63 - 1; got -1"),
+        ({"n_mlp": 4, "seed": 2**64}, "qpa.seed"),
+        ({"n_mlp": 4, "whiten": 1}, "qpa.whiten must be true or false"),
+        ({"n_mlp": 4, "whiten": True, "widths": ()}, "widths"),
     ],
 )
 def test_bad_options_are_named(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         QPAConfig.from_dict(options)
+
+
+@pytest.mark.parametrize(("m", "n_mlp", "rank"), [(4000, 16, 32), (120, 16, 8)])
+def test_whitened_features_are_uncorrelated_at_the_start_and_saved(m: int, n_mlp: int, rank: int) -> None:
+    """Of 8 chunks no more than 8 directions are known; the others are left out."""
+    generator = Generator(m, QPAConfig(n_mlp=n_mlp, whiten=True))
+    rows, mapping = part(generator)._rows(), part(generator).mapping
+    plain, white = (mapping[:end](rows).detach() for end in (-2, -1))
+    second = white.T @ white / len(rows)
+    torch.testing.assert_close(second, torch.diag((torch.arange(32) < rank).float()), atol=2e-4, rtol=0)
+    _, sizes, directions = torch.linalg.svd(plain.double(), full_matrices=False)
+    expected = plain.double() @ directions.T[:, :rank] / sizes[:rank] * len(rows) ** 0.5
+    torch.testing.assert_close(white[:, :rank].double().abs(), expected.abs(), atol=2e-3, rtol=1e-3)
+    assert generator.n_trainable == Generator(m, QPAConfig(n_mlp=n_mlp)).n_trainable
+    with torch.no_grad():
+        source(generator).angles.add_(0.5)
+    fixed = mapping[-2].matrix.clone()
+    other = Generator(m, QPAConfig(n_mlp=n_mlp, whiten=True, seed=1))
+    other.load_state_dict(generator.state_dict())
+    assert torch.equal(part(other).mapping[-2].matrix, fixed)
+    assert torch.equal(other(), generator())
+
+
+def test_a_whitened_affine_mapping_collapses_too() -> None:
+    generator = Generator(204, QPAConfig(n_mlp=16, preset="released", whiten=True))
+    x = torch.randn(5, 5)
+    expected = part(generator).mapping(x)
+    torch.testing.assert_close(collapse(part(generator).mapping)(x), expected, atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("preset", ["recommended", "released"])

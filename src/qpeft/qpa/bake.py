@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.tensor import DTensor
+from transformers import AutoConfig, PreTrainedModel
 
 from qpeft.card import write_card
 from qpeft.errors import ConfigError, ExportError
@@ -20,13 +21,15 @@ from qpeft.qpa.optimizer import QPAOptimizer
 
 GENERATOR = "qpa_generator.safetensors"
 CONFIG = "qpa_config.json"
+WEIGHTS = "adapter_model.safetensors"
 
 
 def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer | None = None) -> Path:
     """Save a peft model's adapter, and QPA's generator if there is one; all of it or nothing.
 
     The folder holds ``adapter_model.safetensors`` and ``adapter_config.json`` as vanilla peft reads them.
-    ``qpa_generator.safetensors`` and ``qpa_config.json`` are for continuing the training only.
+    ``qpa_generator.safetensors`` and ``qpa_config.json`` are for continuing the training only. Embedding and head are
+    in it where the vocabulary was resized, or where they are trained themselves.
 
     Args:
         model: A peft model.
@@ -39,16 +42,21 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     Raises:
         ExportError: The file written does not hold the tensors of the model.
     """
+    if optimizer is not None:
+        optimizer.absorb()
+    changed = vocabulary_changed(model)
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        state = gathered_state(model)
-        # The head's own weights stay out: peft would otherwise copy the whole head into every checkpoint.
-        model.save_pretrained(draft, save_embedding_layers=False, state_dict=state)  # type: ignore[operator]
+        state = gathered_state(model, changed)
+        # Peft would copy the whole head into every checkpoint whose adapter is on the head.
+        model.save_pretrained(draft, save_embedding_layers=changed, state_dict=state)  # type: ignore[operator]
+        if changed:
+            complete(model, draft / WEIGHTS, state)
         if optimizer is not None:
             save_generator(optimizer, draft)
-        check_file(model, draft, state)
+        check_file(model, draft, state, changed)
         write_card(draft)
         draft.chmod(0o755)
         if folder.exists():
@@ -59,7 +67,7 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     return folder
 
 
-def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
+def gathered_state(model: nn.Module, changed: bool = False) -> dict[str, torch.Tensor] | None:
     """The state of a sharded peft model with the adapter's tensors whole, or None where nothing is sharded.
 
     All processes have to call it. The base model's tensors stay sharded: peft leaves them out, and together they may
@@ -70,7 +78,8 @@ def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
     if not any(isinstance(parameter, DTensor) for parameter in model.parameters()):
         return None
     state = model.state_dict()
-    adapter = {id(tensor) for tensor in get_peft_model_state_dict(model, state, save_embedding_layers=False).values()}
+    found = get_peft_model_state_dict(model, state, save_embedding_layers=changed)
+    adapter = {id(tensor) for tensor in (*found.values(), *(vocabulary(model, state).values() if changed else ()))}
     trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     chosen = {name for name, tensor in state.items() if id(tensor) in adapter or name in trained}
     return {
@@ -79,7 +88,47 @@ def gathered_state(model: nn.Module) -> dict[str, torch.Tensor] | None:
     }
 
 
-def check_file(model: nn.Module, folder: Path, state: dict[str, torch.Tensor] | None) -> None:
+def vocabulary_changed(model: Any) -> bool:
+    """Whether embedding and head are other than those of the base model on disk: resized, or trained themselves."""
+    own = vocabulary(model, None)
+    if any(weight.requires_grad for weight in own.values()):
+        return True
+    name = model.active_peft_config.base_model_name_or_path
+    if not name or not own:
+        return False
+    try:
+        base = AutoConfig.from_pretrained(name, local_files_only=True)
+    except (OSError, ValueError):  # a model that is not on this disk: nothing to compare with
+        return False
+    return bool(base.get_text_config().vocab_size != model.config.get_text_config().vocab_size)
+
+
+def vocabulary(model: Any, state: dict[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
+    """The weights of embedding and head, named as in the model; copies that peft trains are its own affair.
+
+    Args:
+        model: A peft model.
+        state: Its state if it was gathered.
+    """
+    base = model.get_base_model()
+    if not isinstance(base, PreTrainedModel):
+        return {}
+    layers = [layer for layer in (base.get_input_embeddings(), base.get_output_embeddings()) if layer is not None]
+    weights = {id(getattr(layer, "base_layer", layer).weight) for layer in layers}
+    held = dict(model.named_parameters(remove_duplicate=False)) if state is None else state
+    named = [name for name, p in model.named_parameters(remove_duplicate=False) if id(p) in weights]
+    return {name: held[name] for name in named if name.startswith("base_model.") and ".modules_to_save." not in name}
+
+
+def complete(model: Any, path: Path, state: dict[str, torch.Tensor] | None) -> None:
+    """Add embedding and head to a file where peft left one out, as it does with the one that carries no adapter."""
+    written = load_file(path)
+    missing = {n: t.detach().cpu().clone() for n, t in vocabulary(model, state).items() if n not in written}
+    if missing:
+        save_file({**written, **missing}, path, metadata={"format": "pt"})
+
+
+def check_file(model: nn.Module, folder: Path, state: dict[str, torch.Tensor] | None, changed: bool) -> None:
     """Compare every tensor peft wrote with the model's own.
 
     Raises:
@@ -87,9 +136,11 @@ def check_file(model: nn.Module, folder: Path, state: dict[str, torch.Tensor] | 
     """
     from peft import get_peft_model_state_dict
 
-    path = folder / "adapter_model.safetensors"
+    path = folder / WEIGHTS
     written = load_file(path) if path.exists() else {}
-    expected = get_peft_model_state_dict(model, state, save_embedding_layers=False)
+    expected = get_peft_model_state_dict(model, state, save_embedding_layers=changed)
+    if changed:
+        expected |= vocabulary(model, state)
     for name, tensor in expected.items():
         # CPT re-normalises its prompt at every look, which moves the last bit.
         if name not in written or not torch.allclose(written[name], tensor.detach().cpu(), rtol=1e-6, atol=0):

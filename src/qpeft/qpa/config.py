@@ -9,7 +9,10 @@ from qpeft.circuits import ANSATZE, ENTANGLERS
 from qpeft.errors import ConfigError, nearest, require_choice
 
 PAPER_WIDTHS = (32, 64, 128, 128, 64, 32, 32)
-SOURCES = ("circuit", "frozen", "table", "none", "no_entangler", "mlp")
+SOURCES = ("circuit", "frozen", "table", "none", "no_entangler", "mlp", "hash")
+
+# The numbers of an adapter are float32.
+LARGEST = 3.4e38
 
 # Each row: what the equations of arXiv:2410.09846 say, what the authors' code does, what we recommend.
 PRESETS: dict[str, dict[str, Any]] = {
@@ -65,7 +68,7 @@ def _count(value: Any) -> bool:
 
 
 def _amount(value: Any) -> bool:
-    return isinstance(value, (int, float)) and value >= 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
 def _widths(value: Any) -> bool:
@@ -75,10 +78,12 @@ def _widths(value: Any) -> bool:
 # What a field must be, in words and as a check.
 RANGES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     **dict.fromkeys(("n_mlp", "depth", "n_generators"), ("a whole number of at least 1", _count)),
-    **dict.fromkeys(("angle_learning_rate", "max_grad_norm", "scale"), ("a number of at least 0", _amount)),
-    **dict.fromkeys(("center", "block_scale"), ("true or false", lambda value: isinstance(value, bool))),
+    **dict.fromkeys(
+        ("angle_learning_rate", "max_grad_norm", "scale"), ("a number of at least 0 and below infinity", _amount)
+    ),
+    **dict.fromkeys(("center", "block_scale", "whiten"), ("true or false", lambda value: isinstance(value, bool))),
     "widths": ("a list of whole numbers of at least 1", _widths),
-    "seed": ("a whole number", lambda value: type(value) is int),
+    "seed": ("a whole number from 0 to 2^63 - 1", lambda value: type(value) is int and 0 <= value < 2**63),
 }
 
 
@@ -98,7 +103,9 @@ class QPAConfig:
         ansatz: ``ry_cnot`` (Eq. 1), ``rx_cnot`` (12), ``rxrz_cnot`` (13) or ``ryrz_cnot`` (14).
         entangler: ``chain`` (the paper), ``ring`` or ``all_to_all``.
         source: What feeds the mapping: the trained ``circuit``, or one of its twins: ``frozen`` angles, a free
-            ``table`` of 2^N numbers, ``none``, ``no_entangler``, or an ``mlp`` about as large as the circuit.
+            ``table`` of 2^N numbers, ``none``, ``no_entangler``, or an ``mlp`` about as large as the circuit; or
+            ``hash``, which replaces circuit and mapping: number i is s_i t[h(i)] with a random sign s_i and a random
+            place h(i), which follow from the seed, and as many trained t, zero at first, as the other sources train.
         widths: Hidden widths of the mapping network, or None for the preset's.
         activation: Between the mapping's layers; ``none`` makes it affine, as released.
         basis: Bits in order, in one ``fixed`` random order, or in a new ``random`` order at each evaluation.
@@ -114,7 +121,10 @@ class QPAConfig:
         n_generators: Split m over this many independent generators (1 in the paper).
         angle_learning_rate: Factor on the learning rate of the circuit's angles.
         max_grad_norm: Clip the generator's own gradient (the trainer clips the adapter's); 0 is off.
-        seed: Seed of angles, mapping weights and basis orders.
+        seed: Seed of angles, mapping weights, basis orders and the hash; 0 to 2^63 - 1.
+        whiten: Turn the mapping's last hidden units, over the chunks at the start, into uncorrelated ones of mean
+            square 1, by a matrix that stays fixed; a learning rate of about 0.01 suits. ``hash`` has no hidden
+            units, and nothing to whiten.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -139,6 +149,7 @@ class QPAConfig:
     angle_learning_rate: float = 1.0
     max_grad_norm: float = 0.0
     seed: int = field(default=0)
+    whiten: bool = False
 
     def __post_init__(self) -> None:
         """Check every field at the door, so that nothing below has to."""
@@ -149,8 +160,17 @@ class QPAConfig:
             value = getattr(self, key)
             if not (good(value) or (value is None and key in PRESETS[self.preset])):
                 raise ConfigError(f"qpa.{key} must be {needed}; got {value!r}")
+        if self.whiten and self.source != "hash" and not self.resolved_widths():
+            raise ConfigError(
+                "qpa.whiten acts on the mapping's last hidden units, and widths () has none; give widths, such as "
+                "widths: [32], or leave whiten out"
+            )
         if self.widths is not None:
             object.__setattr__(self, "widths", tuple(self.widths))
+
+    def resolved_widths(self) -> tuple[int, ...]:
+        """Hidden widths, the preset's where they are None."""
+        return tuple(PRESETS[self.preset]["widths"] if self.widths is None else self.widths)
 
     def resolved(self) -> "QPAConfig":
         """The same config with every None replaced by the preset's value."""

@@ -7,7 +7,7 @@ from torch import nn
 
 from qpeft.circuits import n_chunks, qubits_for_chunks
 from qpeft.qpa.config import QPAConfig
-from qpeft.qpa.mapping import build_mapping, effective_size
+from qpeft.qpa.mapping import Mapping, build_mapping, effective_size
 from qpeft.qpa.sources import CircuitSource, basis_bits, build_source
 from qpeft.quantum import Execution
 from qpeft.quantum.meter import mixed
@@ -18,34 +18,55 @@ class ChunkGenerator(nn.Module):
 
     bits: torch.Tensor
     order: torch.Tensor
+    mapping: Mapping
 
     def __init__(self, size: int, config: QPAConfig, execution: Execution) -> None:
         """Draw angles, mapping weights and the basis order from torch's current generator."""
         super().__init__()
-        self.size, self.config = size, config
-        self.n_chunks = n_chunks(size, config.n_mlp)
-        self.n_qubits = qubits_for_chunks(size, config.n_mlp)
+        self.lay_out(size, config)
         source = build_source(config, self.n_qubits, execution)
         inputs = self.n_qubits + (source is not None)
         self.source = source
-        self.mapping = build_mapping(inputs, config.widths or (), config.n_mlp, str(config.activation))
+        self.mapping = build_mapping(
+            inputs, config.widths or (), config.n_mlp, str(config.activation), whiten=config.whiten
+        )
         self.register_buffer("bits", basis_bits(self.n_qubits), persistent=False)
         self.register_buffer("order", torch.arange(2**self.n_qubits))
         if config.basis == "fixed":
             self.redraw(None)
+        if config.whiten:
+            with torch.no_grad():
+                self.mapping.whiten(self._rows())
+
+    def lay_out(self, size: int, config: QPAConfig) -> None:
+        """Fix how many numbers are generated, in how many chunks, from how many qubits."""
+        self.size, self.config = size, config
+        self.n_chunks = n_chunks(size, config.n_mlp)
+        self.n_qubits = qubits_for_chunks(size, config.n_mlp)
 
     def redraw(self, generator: torch.Generator | None) -> None:
         """Draw a new random order of the basis rows."""
         self.order = torch.randperm(len(self.order), generator=generator).to(self.order.device)
 
-    def forward(self, *, mean_basis: bool = False) -> torch.Tensor:
-        """The numbers, shape (size,); mean_basis replaces the bits by their mean over all orders, zero."""
-        bits = self.bits[self.order[: self.n_chunks]]  # (nch, N)
+    def _rows(self, *, mean_basis: bool = False) -> torch.Tensor:
+        """The mapping's input, a row a chunk, shape (nch, N) or, with a source, (nch, N + 1)."""
+        bits = self.bits[self.order[: self.n_chunks]]
         if mean_basis:
             bits = torch.zeros_like(bits)
-        if self.source is not None:
-            bits = torch.cat([bits, self.source()[: self.n_chunks, None]], dim=1)  # (nch, N + 1)
-        chunks: torch.Tensor = self.mapping(bits)  # (nch, n_mlp)
+        return bits if self.source is None else torch.cat([bits, self.source()[: self.n_chunks, None]], dim=1)
+
+    @property
+    def n_effective(self) -> int:
+        """Trained numbers that remain when an activation-free mapping is collapsed to one affine layer."""
+        inputs = self.n_qubits + (self.source is not None)
+        mapping = sum(p.numel() for p in self.mapping.parameters())
+        trained = sum(p.numel() for p in self.parameters() if p.requires_grad)
+        config = self.config
+        return trained - mapping + effective_size(inputs, config.widths or (), config.n_mlp, str(config.activation))
+
+    def forward(self, *, mean_basis: bool = False) -> torch.Tensor:
+        """The numbers, shape (size,); mean_basis replaces the bits by their mean over all orders, zero."""
+        chunks: torch.Tensor = self.mapping(self._rows(mean_basis=mean_basis))  # (nch, n_mlp)
         if self.config.layout == "interleaved":
             chunks = chunks.T
         flat = chunks.reshape(-1)[: self.size]
@@ -71,9 +92,15 @@ class Generator(nn.Module):
         self.orders = torch.Generator().manual_seed(self.config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
-            self.parts = nn.ModuleList(
-                ChunkGenerator(size, self.config, self._execution(place)) for place, size in enumerate(sizes)
-            )
+            self.parts = nn.ModuleList(self._part(size, place) for place, size in enumerate(sizes))
+
+    def _part(self, size: int, place: int) -> ChunkGenerator:
+        """What writes one stretch of the numbers."""
+        if self.config.source == "hash":
+            from qpeft.qpa.hashed import HashedGenerator  # a ChunkGenerator itself
+
+            return HashedGenerator(size, self.config, self._execution(place), mixed(self.config.seed, place))
+        return ChunkGenerator(size, self.config, self._execution(place))
 
     def _execution(self, place: int) -> Execution:
         """The execution of one part; no two parts draw the same shots."""
@@ -122,14 +149,7 @@ class Generator(nn.Module):
     @property
     def n_effective(self) -> int:
         """Numbers that remain when an activation-free mapping is collapsed to one affine layer."""
-        total = 0
-        for part in self.chunk_generators():
-            inputs = part.n_qubits + (part.source is not None)
-            mapping = sum(p.numel() for p in part.mapping.parameters())
-            trained = sum(p.numel() for p in part.parameters() if p.requires_grad)
-            widths = part.config.widths or ()
-            total += trained - mapping + effective_size(inputs, widths, part.config.n_mlp, str(part.config.activation))
-        return total
+        return sum(part.n_effective for part in self.chunk_generators())
 
     @property
     def executions(self) -> int:

@@ -15,8 +15,48 @@ ROWS = 1 << 13
 ACTIVATIONS: dict[str, type[nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "tanh": nn.Tanh}
 
 
+class Whitening(nn.Module):
+    """A fixed matrix on the last hidden units; a buffer, so that it is saved and not trained."""
+
+    matrix: torch.Tensor
+
+    def __init__(self, width: int) -> None:
+        """The identity, until the mapping's hidden units are known."""
+        super().__init__()
+        self.register_buffer("matrix", torch.eye(width))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(rows, width) to the same."""
+        return hidden @ self.matrix
+
+
+def whitening(hidden: torch.Tensor) -> torch.Tensor:
+    """The matrix V S^-1 sqrt(rows) of hidden = U S V^T, shape (width, width).
+
+    Hidden units times it are uncorrelated (about zero) and of mean square 1. Directions the rows do not reach, to
+    rounding, become zero.
+
+    Args:
+        hidden: Shape (rows, width).
+    """
+    rows, width = hidden.shape
+    _, sizes, directions = torch.linalg.svd(hidden.double(), full_matrices=False)
+    least = sizes[0] * max(rows, width) * torch.finfo(hidden.dtype).eps
+    inverse = torch.where(sizes > least, rows**0.5 / sizes, torch.zeros_like(sizes))
+    matrix = torch.zeros(width, width, dtype=torch.float64, device=hidden.device)
+    matrix[:, : len(sizes)] = directions.T * inverse
+    return matrix.to(hidden.dtype)
+
+
 class Mapping(nn.Sequential):
     """A chain of layers; of many rows, hidden layers keep nothing for backward but compute a part again at a time."""
+
+    @torch.no_grad()
+    def whiten(self, rows: torch.Tensor) -> None:
+        """Set the whitening in front of the last layer from these rows, shape (rows, inputs)."""
+        white = self[-2]
+        assert isinstance(white, Whitening)
+        white.matrix.copy_(whitening(self[:-2](rows)))
 
     def forward(self, rows: torch.Tensor) -> torch.Tensor:
         """(rows, inputs) to (rows, outputs)."""
@@ -30,7 +70,9 @@ class Mapping(nn.Sequential):
         return out
 
 
-def build_mapping(inputs: int, widths: Sequence[int], n_mlp: int, activation: str) -> nn.Sequential:
+def build_mapping(
+    inputs: int, widths: Sequence[int], n_mlp: int, activation: str, *, whiten: bool = False
+) -> "Mapping":
     """A chain of Linear layers with biases, inputs -> widths -> n_mlp.
 
     With the paper's widths (32, 64, 128, 128, 64, 32, 32) it holds 38400 + 32 N + 33 n_mlp numbers for
@@ -44,6 +86,7 @@ def build_mapping(inputs: int, widths: Sequence[int], n_mlp: int, activation: st
         widths: Hidden widths, may be empty.
         n_mlp: Output width.
         activation: ``none``, ``gelu``, ``relu`` or ``tanh``, between the layers.
+        whiten: Put a `Whitening` in front of the last layer, an identity until ``Mapping.whiten`` is called.
 
     Returns:
         A module from (n_chunks, inputs) to (n_chunks, n_mlp).
@@ -54,6 +97,8 @@ def build_mapping(inputs: int, widths: Sequence[int], n_mlp: int, activation: st
         layers.append(nn.Linear(wide_in, wide_out))
         if activation != "none" and index < len(sizes) - 2:
             layers.append(ACTIVATIONS[activation]())
+    if whiten:
+        layers.insert(len(layers) - 1, Whitening(sizes[-2]))
     return Mapping(*layers)
 
 
@@ -61,16 +106,20 @@ def collapse(mapping: nn.Sequential) -> nn.Linear:
     """The single affine layer an activation-free mapping is equal to.
 
     Args:
-        mapping: A chain of Linear layers only, as the released code has it.
+        mapping: A chain of Linear layers, as the released code has it, and whitening.
 
     Returns:
         One Linear layer with (inputs + 1) * n_mlp numbers and the same outputs.
     """
-    layers = [layer for layer in mapping if isinstance(layer, nn.Linear)]
-    weight, bias = layers[0].weight.double(), layers[0].bias.double()
-    for layer in layers[1:]:
-        weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
-    flat = nn.Linear(weight.shape[1], weight.shape[0]).to(layers[0].weight)
+    first = next(layer for layer in mapping if isinstance(layer, nn.Linear))
+    weight = torch.eye(first.in_features, dtype=torch.float64, device=first.weight.device)
+    bias = torch.zeros_like(weight[0])
+    for layer in mapping:
+        if isinstance(layer, Whitening):
+            weight, bias = layer.matrix.double().T @ weight, layer.matrix.double().T @ bias
+        elif isinstance(layer, nn.Linear):
+            weight, bias = layer.weight.double() @ weight, layer.weight.double() @ bias + layer.bias.double()
+    flat = nn.Linear(weight.shape[1], weight.shape[0]).to(first.weight)
     with torch.no_grad():
         flat.weight.copy_(weight)
         flat.bias.copy_(bias)

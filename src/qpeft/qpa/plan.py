@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch.distributed.tensor import DTensor, distribute_tensor
 
 from qpeft.errors import ModelError
 
@@ -78,3 +79,32 @@ class Plan:
     def slices(self, vector: torch.Tensor) -> list[torch.Tensor]:
         """The views of a vector of shape (m,) that belong to each tensor, in the tensors' own shapes."""
         return [vector[e.offset : e.offset + e.size].view(e.shape) for e in self.entries]
+
+
+def whole(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """The full tensor of a sharded one, the dense one of a sparse gradient; others unchanged."""
+    if isinstance(tensor, DTensor):
+        return tensor.full_tensor()
+    return tensor.to_dense() if tensor is not None and tensor.is_sparse else tensor
+
+
+def overwrite(parameter: torch.Tensor, value: torch.Tensor) -> None:
+    """Copy a full value into a Parameter, sharding it where the Parameter is sharded."""
+    value = value.to(parameter.dtype)
+    if isinstance(parameter, DTensor):
+        value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+    parameter.copy_(value)
+
+
+def block_scales(plan: Plan, tensors: list[torch.Tensor], scale: float, *, by_block: bool) -> torch.Tensor:
+    """The factor on each generated number, shape (m,).
+
+    With ``by_block`` a tensor's factor is multiplied by its initial root mean square, or by 1/sqrt(fan-in)
+    (its last axis) where it starts at zero.
+    """
+    factors = torch.full((plan.m,), scale)
+    if by_block:
+        for part, tensor in zip(plan.slices(factors), tensors, strict=True):
+            size = tensor.float().square().mean().sqrt().item()
+            part.mul_(size if size > 0 else tensor.shape[-1] ** -0.5)
+    return factors

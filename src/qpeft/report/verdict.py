@@ -23,6 +23,7 @@ TWINS = {
     "none": "no circuit (mapping only)",
     "no_entangler": "circuit without entangling gates",
     "mlp": "classical network in the circuit's place",
+    "hash": "random signed hash of as many numbers",
     "quadratic": "fixed random quadratic features",
     "linear": "trained linear bottleneck",
 }

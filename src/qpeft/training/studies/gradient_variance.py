@@ -11,7 +11,7 @@ from torch import Tensor
 
 from qpeft.circuits import Circuit, build_ansatz, qubits_for_chunks
 from qpeft.qpa import Generator, Plan, QPAConfig
-from qpeft.qpa.optimizer import block_scales
+from qpeft.qpa.plan import block_scales
 from qpeft.qpa.sources import CircuitSource
 from qpeft.quantum import pauli_z, probabilities
 from qpeft.records import StudyRow
