@@ -264,8 +264,9 @@ def _obstacle(
 def _is_twin(head: RunRecord, run: RunRecord) -> bool:
     if run.quantum is not None and head.quantum is not None and run.quantum.preset != head.quantum.preset:
         return False
-    same = _without_source(head.spec.method) == _without_source(run.spec.method)
-    return same and _source(run) not in (None, CIRCUIT)
+    return _source(run) not in (None, CIRCUIT) and _without_source(head.spec.method) == _without_source(
+        run.spec.method
+    )
 
 
 def _without_source(method: MethodSpec) -> tuple[str, dict[str, Any], MethodSpec | None]:
