@@ -264,9 +264,8 @@ def _obstacle(
 def _is_twin(head: RunRecord, run: RunRecord) -> bool:
     if run.quantum is not None and head.quantum is not None and run.quantum.preset != head.quantum.preset:
         return False
-    return _source(run) not in (None, CIRCUIT) and _without_source(head.spec.method) == _without_source(
-        run.spec.method
-    )
+    same = _without_source(head.spec.method) == _without_source(run.spec.method)
+    return same and _source(run) not in (None, CIRCUIT)
 
 
 def _without_source(method: MethodSpec) -> tuple[str, dict[str, Any], MethodSpec | None]:
@@ -297,6 +296,5 @@ def _sentence(source: str, difference: Difference) -> str:
 
 def _require(groups: Groups, label: str) -> None:
     if label not in groups:
-        raise RecordError(
-            f"no final runs are labelled {label!r}; the labels are {', '.join(groups)}{nearest(label, groups)}"
-        )
+        known = ", ".join(groups)
+        raise RecordError(f"no final runs are labelled {label!r}; the labels are {known}{nearest(label, groups)}")
