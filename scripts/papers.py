@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
-from qpeft.cli.gathered import Gathered, gather, item_figures, item_tables
+from qpeft.cli.gathered import Gathered, gather, item_figures, item_notes, item_tables
 from qpeft.metrics.perplexity import padded_from_masked
 from qpeft.recipes.papers import ARXIV, Item, paper_items
 from qpeft.records import RunRecord, find_records, write_atomically
@@ -129,6 +129,7 @@ def section(name: str, item: Item, found: Gathered, seen: set[str], draw: bool) 
     if above:
         parts.append(f"Shown above: {', '.join(f'`{recipe}`' for recipe in above)}.")
     parts += [markdown(table) for table in item_tables(name, item, found)]
+    parts += item_notes(found)
     for figure_name, figure in item_figures(name, item, found).items():
         if draw:
             save_figure(figure, FIGURES / f"{figure_name}.svg")

@@ -21,11 +21,14 @@ def command(
     from qpeft.cli.compare import run_and_conclude, show_plan
     from qpeft.records import RECORD, read_record
     from qpeft.training.ablate import ablation
+    from qpeft.training.origin import check_origin
 
-    comparison = ablation(read_record(run / RECORD), seed or range(5), learning_rate)
+    record = read_record(run / RECORD)
+    comparison = ablation(record, seed or range(5), learning_rate)
     if plan:
         show_plan(comparison)
         return 0
+    check_origin(record, run)
     flags = "".join(f" --seed {one}" for one in seed or []) + "".join(
         f" --learning-rate {r:g}" for r in learning_rate or []
     )

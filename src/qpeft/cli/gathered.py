@@ -11,6 +11,7 @@ from qpeft.recipes.papers import Item, published
 from qpeft.records import RunRecord, StudyRecord, find_records, read_study, select
 from qpeft.report.papers import beside, panel_figure
 from qpeft.report.studies import StudyTable, fits_table, study_figures, study_table
+from qpeft.report.untrained import untrained_note
 
 
 @dataclass
@@ -74,6 +75,12 @@ def item_tables(name: str, item: Item, found: Gathered) -> list[StudyTable]:
     for study in found.studies.values():
         tables += [table for table in (study_table(study), fits_table(study)) if table is not None]
     return tables
+
+
+def item_notes(found: Gathered) -> list[str]:
+    """What a reader has to know of the runs in an item's tables: those that did not train."""
+    notes = {recipe: untrained_note(records) for recipe, records in found.comparisons.items()}
+    return [f"{recipe}: {note}" for recipe, note in notes.items() if note]
 
 
 def item_figures(name: str, item: Item, found: Gathered) -> dict[str, go.Figure]:

@@ -123,7 +123,7 @@ def show(
     figures: Annotated[Path | None, typer.Option(help="Also write its figures into this folder, as SVG.")] = None,
 ) -> None:
     """Print what the paper published beside what was measured here."""
-    from qpeft.cli.gathered import gather, item_figures, item_tables
+    from qpeft.cli.gathered import gather, item_figures, item_notes, item_tables
     from qpeft.cli.study import console, drawn
     from qpeft.recipes.papers import find_item
     from qpeft.report.static import save_figure
@@ -135,6 +135,8 @@ def show(
     found = gather(names, records or (RUNS if RUNS.is_dir() else RESULTS), settings or [])
     for table in item_tables(item, entry, found):
         console().print(drawn(table))
+    for text in item_notes(found):
+        typer.echo(f"* {text}")
     for name, missing in found.missing.items():
         if missing:
             typer.echo(f"{name}: {missing} not measured yet; `qpeft papers run {item} --scale {scale}`")

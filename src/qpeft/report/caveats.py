@@ -1,10 +1,11 @@
 """What a reader has to know before believing the numbers: each note is one sentence, shown on the page."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from qpeft.records import RunRecord
 from qpeft.report.groups import Groups, differing_keys, final_groups, finite_metric, tune_groups
 from qpeft.report.summary import ENOUGH_SEEDS, Row
+from qpeft.report.untrained import untrained_note
 
 # These may differ between methods without making the comparison unequal.
 PER_METHOD = ("label", "seed", "method.", "train.learning_rate")
@@ -25,8 +26,8 @@ def caveats(records: Iterable[RunRecord], rows: Sequence[Row]) -> list[str]:
     """
     kept = list(records)
     groups, tuned = final_groups(kept), tune_groups(kept)
-    found = [_few_seeds(rows), _failed(rows), _no_interval(rows), _still_improving(rows)]
-    found += [*_unequal(groups), _signatures(groups)]
+    found = [_few_seeds(rows), _failed(rows), untrained_note(kept), _no_interval(rows), _still_improving(rows)]
+    found += [*_unequal(groups), *_origins(groups), _signatures(groups)]
     return [note for note in (*found, _tuning_budget(rows), *_edges(groups, tuned)) if note]
 
 
@@ -68,6 +69,29 @@ def _unequal(groups: Groups) -> list[str]:
         for key, values in differing.items()
         if not key.startswith(PER_METHOD)
     ]
+
+
+def _origins(groups: Groups) -> list[str]:
+    """Runs on files that had the same name and were not the same."""
+    parts: list[tuple[str, str, Callable[[RunRecord], object]]] = [
+        ("data", "dataset_info", lambda run: run.spec.data),
+        ("base model", "model_info", lambda run: run.spec.model),
+    ]
+    notes = []
+    for what, info, spec_of in parts:
+        found: dict[object, dict[str, list[str]]] = {}
+        for run in (run for runs in groups.values() for run in runs):
+            digest = getattr(run.meta_info, info).get("sha256")
+            if digest:
+                name = f"{run.spec.label} (seed {run.seed})"
+                found.setdefault(spec_of(run), {}).setdefault(digest, []).append(name)
+        for digests in (digests for digests in found.values() if len(digests) > 1):
+            fewest = min(digests.values(), key=len)
+            notes.append(
+                f"The files of the {what} changed between runs: other than most for {', '.join(fewest)}; "
+                "numbers from before and after cannot be compared."
+            )
+    return notes
 
 
 def _signatures(groups: Groups) -> str:

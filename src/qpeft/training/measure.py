@@ -14,6 +14,7 @@ from qpeft.metrics.perplexity import measure_perplexity
 from qpeft.metrics.text import TextMetrics
 from qpeft.records import Blocks, Metric, RunSpec, write_atomically
 from qpeft.records.spec import GenerationSpec
+from qpeft.training.digests import data_files
 from qpeft.training.models import Base
 
 Split = Literal["valid", "test"]
@@ -154,11 +155,13 @@ def keep_samples(answers: Answers, spec: RunSpec, split: Split, folder: Path) ->
     write_atomically(folder / SAMPLES, json.dumps(body, indent=1, ensure_ascii=False) + "\n")
 
 
-def dataset_info(texts: Texts, data: Encoded) -> dict[str, Any]:
-    """Where the rows came from."""
+def dataset_info(texts: Texts, data: Encoded, name: str) -> dict[str, Any]:
+    """Where the rows came from; ``name`` is that of the spec, with the path."""
+    files = data_files(name)
     return {
         "name": texts.source,
         "sha256": texts.sha256,
+        **({"files": files} if files else {}),
         "format": texts.format,
         "rows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "rows_sha256": data.fingerprint,

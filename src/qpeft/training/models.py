@@ -1,6 +1,5 @@
 """Base models: load one by a name of the catalogue, from a folder, a .gguf file or the hub; untie a head."""
 
-import hashlib
 import re
 from dataclasses import dataclass
 from dataclasses import field as entry
@@ -14,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from qpeft.errors import ModelError
 from qpeft.records import ModelSpec
 from qpeft.training.catalogue import CATALOGUE, locate
+from qpeft.training.digests import base_files, commit_of, sha256_of_all
 from qpeft.training.gguf import load_gguf, load_gguf_config, load_gguf_tokenizer
 from qpeft.training.loaded import check_loaded
 
@@ -65,7 +65,7 @@ def load_base(spec: ModelSpec | str) -> Base:
         notes = []
     notes += check_loaded(spec, type(model).__name__, report)
     info = {"name": spec.name, "dtype": spec.dtype, "revision": spec.revision, "sha256": fingerprint(place.path)}
-    return Base(model.to(device()), tokenizer, info, notes)
+    return Base(model.to(device()), tokenizer, info | origin_of(place.path, model), notes)
 
 
 def load_tokenizer(name: str, **options: str) -> Any:
@@ -115,16 +115,17 @@ def unreachable(name: str, error: Exception) -> ModelError:
     )
 
 
+def origin_of(path: Path, model: Any) -> dict[str, Any]:
+    """What else decides a base's logits: digests of its ``files``, or the ``commit`` it has on the hub."""
+    files, commit = base_files(path), commit_of(model.config)
+    return {**({"files": files} if files else {}), **({"commit": commit} if commit else {})}
+
+
 def fingerprint(path: Path | str) -> str | None:
     """Sha256 over a .gguf file, or over the safetensors files of a local folder; None for a hub name."""
     path = Path(path)
     files = [path] if path.is_file() else sorted(path.glob("*.safetensors")) if path.is_dir() else []
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as handle:
-            while piece := handle.read(1 << 20):
-                digest.update(piece)
-    return digest.hexdigest() if files else None
+    return sha256_of_all(files) if files else None
 
 
 def untie_head(model: Any) -> bool:

@@ -18,9 +18,11 @@ from qpeft.qpa import save_adapter
 from qpeft.quantum import Backend, open_backend
 from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record
 from qpeft.records.spec import GenerationSpec
+from qpeft.training.digests import data_files
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
 from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, targets_head, untie_head
+from qpeft.training.origin import check_base, check_texts
 from qpeft.training.run import ADAPTER, PROBE
 from qpeft.tuners import prune
 from qpeft.tuners.qaa.place import circuit_modules, run_modules_on
@@ -42,7 +44,7 @@ def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
     """The record, the base and the adapted model of a finished run.
 
     Raises:
-        RecordError: The folder holds no finished run.
+        RecordError: The folder holds no finished run, or its base is no longer the one it was trained on.
         ExportError: The adapter's files are missing or damaged.
     """
     record = read_record(folder / RECORD)
@@ -51,6 +53,7 @@ def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
         whole = record.spec.model.model_copy(update={"name": str(folder / "model"), "revision": None})
         return record, load_base(whole), None
     base = load_base(record.spec.model)
+    check_base(record.meta_info.model_info, base.info, folder)
     if record.run_info.peft_config is None:
         return record, base, METHODS["base"](base.model, record.spec.method, 0).model
     return record, base, load_adapter(base, folder / ADAPTER)
@@ -96,11 +99,15 @@ def measure_saved(
 
     Raises:
         ConfigError: The backend cannot be opened, or the model has no circuit left to run on it.
+        RecordError: The base, or where no other data are named the data, are not those of the run.
     """
     place = None if backend is None else open_backend(backend)
     record, base, adapted = open_run(folder)
     spec = record.spec.data.model_copy(update={"name": data} if data else {})
-    encoded = encode_texts(load_texts(spec, base.tokenizer), base.tokenizer, spec)
+    texts = load_texts(spec, base.tokenizer)
+    if data is None:
+        check_texts(record.meta_info.dataset_info, {"sha256": texts.sha256, "files": data_files(spec.name)}, folder)
+    encoded = encode_texts(texts, base.tokenizer, spec)
     own = record.spec.eval
     asked = {"padded": padded, "token_accuracy": token_accuracy or own.token_accuracy}
     evaluation = own.model_copy(update={**asked, "generation": generation or own.generation})

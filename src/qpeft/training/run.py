@@ -25,6 +25,7 @@ from qpeft.training.guard import guarded
 from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
+from qpeft.training.origin import begin, check_origin
 from qpeft.training.ranks import is_main, n_processes, writing_place
 from qpeft.training.trackers import Trackers
 from qpeft.tuners.qaa.monitor import QAAMonitor
@@ -71,9 +72,12 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     base = load_base(spec.model)
     texts = load_texts(spec.data, base.tokenizer)
     data = encode_texts(texts, base.tokenizer, spec.data)
+    made_of = dataset_info(texts, data, spec.data.name)
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
+    if built.trained:
+        begin(folder / CHECKPOINTS, base.info, made_of, write=is_main())
     for note in (*base.notes, *built.notes):
         progress.note(note)
     progress.phase("train")
@@ -91,7 +95,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
         spec=spec,
         run_info=run_info(spec, built, created, time.perf_counter() - began),
         train_info=train_info(built, optimizer, trained, size),
-        meta_info=meta_info(base.info, dataset_info(texts, data)),
+        meta_info=meta_info(base.info, made_of),
         metrics=metrics,
         blocks=blocks,
         curve=curve(trained),
@@ -118,7 +122,8 @@ def finished(spec: RunSpec, folder: Path) -> RunRecord | None:
     """The record of a run that is done in this folder, or None.
 
     Raises:
-        RecordError: The folder holds another run, or the checkpoints of one; their numbers would pass for this run's.
+        RecordError: The folder holds another run, or the checkpoints of one, or this run on other data or another
+            base; their numbers would pass for this run's.
     """
     record = read_record(folder / RECORD) if (folder / RECORD).exists() else None
     begun, owner = folder / CHECKPOINTS / OWNER, record.identity if record else spec.identity()
@@ -126,6 +131,8 @@ def finished(spec: RunSpec, folder: Path) -> RunRecord | None:
         owner = begun.read_text("utf-8")
     if owner != spec.identity():
         raise RecordError(f"{folder} holds another run ({owner}); name another folder, or delete it to run this one")
+    if record is not None:
+        check_origin(record, folder)
     return record
 
 
