@@ -76,8 +76,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
-    if built.trained:
-        begin(folder / CHECKPOINTS, base.info, made_of, write=is_main())
+    begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*base.notes, *built.notes):
         progress.note(note)
     progress.phase("train")
