@@ -23,6 +23,7 @@ from torch import Tensor
 from naive import single_gates
 from qpeft.circuits import GATES, Circuit, Operation, Parameter, build_ansatz
 from qpeft.quantum import probabilities
+from qpeft.training.environment import processor
 
 PENNYLANE = {
     **{"rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ},
@@ -154,7 +155,8 @@ def main() -> None:
     print_table(times)
     if options.out:
         packages = {name: version(name) for name in ("torch", "pennylane", "qiskit", "numpy")}
-        environment = {"machine": platform.machine(), "python": platform.python_version(), "threads": 1, **packages}
+        system = {"machine": platform.machine(), "processor": processor(), "python": platform.python_version()}
+        environment = {**system, "threads": 1, **packages}
         options.out.write_text(json.dumps({"errors": errors, "times": times, "environment": environment}, indent=2))
 
 

@@ -27,6 +27,7 @@ import layer
 import memory
 import page
 from qpeft.records import write_atomically
+from qpeft.training.environment import processor
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -53,6 +54,7 @@ def environment() -> dict[str, Any]:
     cores = os.cpu_count()
     return {
         "machine": platform.machine(),
+        "processor": processor(),
         "cores": cores,
         "load": load,
         "python": platform.python_version(),

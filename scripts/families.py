@@ -177,8 +177,12 @@ def record(cells: dict[str, Any]) -> dict[str, Any]:
     """The cells with what they were measured on."""
     from importlib.metadata import version
 
+    from qpeft.training.environment import system_info
+
+    system = system_info()
     return {
         "versions": {name: version(name) for name in ("peft", "transformers", "torch")},
+        "machine": {name: system[name] for name in ("processor", "kernels", "threads")},
         "methods": {name: spec.model_dump(exclude_defaults=True) for name, spec in METHODS.items()},
         "cells": cells,
     }
@@ -204,8 +208,17 @@ def page(body: dict[str, Any]) -> str:
             "",
             *(f"[^{number + 1}]: {note}" for number, note in enumerate(notes)),
             "",
-            f"Methods as in a recipe:\n\n{options}\n\nMeasured with {versions} on a CPU.\n",
+            f"Methods as in a recipe:\n\n{options}\n\nMeasured with {versions} on {measured_on(body)}.\n",
         ]
+    )
+
+
+def measured_on(body: dict[str, Any]) -> str:
+    """The machine in words: promises of equality bit for bit can be broken by another processor's kernels."""
+    machine = body["machine"]
+    return (
+        f"{machine['processor']} with torch's {machine['kernels']} kernels, threads: {machine['threads']}; another "
+        "processor may round otherwise, and break a promise of equality bit for bit"
     )
 
 

@@ -56,7 +56,8 @@ def test_gradient_checkpointing_changes_no_gradient(reentrant: bool, ids: Tensor
         if checkpointing:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
-        model(input_ids=ids, labels=ids).loss.backward()
+        # Checkpointing turns the cache off, and attention over a cache rounds otherwise on some processors.
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
         return [p.grad for p in model.parameters() if p.requires_grad]
 
     with warnings.catch_warnings():

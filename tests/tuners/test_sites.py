@@ -148,7 +148,8 @@ def test_attention_mixes_tokens_and_feed_forward_does_not(case: str, ids: Tensor
             hook.remove()
         assert all(result.shape[-1] == model.config.get_text_config().hidden_size for result in seen)
         before, after = (result.reshape(*ids.shape, -1)[:, -1] for result in seen)
-        moved[placement] = not torch.equal(before, after)
+        # Experts get other rows beside the last token's, and some processors' kernels then round it otherwise.
+        moved[placement] = bool((before - after).abs().max() > 1e-5 * before.abs().max())
     assert moved == {"attention": True, "feed_forward": False}
 
 

@@ -178,7 +178,8 @@ def test_gradient_checkpointing_changes_no_gradient(kind: str, case: str, reentr
         if checkpointed:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": reentrant})
-        model(ids, labels=ids).loss.backward()
+        # Checkpointing turns the cache off, and attention over a cache rounds otherwise on some processors.
+        model(ids, labels=ids, use_cache=False).loss.backward()
         gradients.append([p.grad for _, p in trained(model)])
     for plain, recomputed in zip(*gradients, strict=True):
         assert torch.equal(plain, recomputed)

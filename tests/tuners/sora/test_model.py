@@ -237,7 +237,8 @@ def test_gradient_checkpointing_changes_nothing(trained: Any, ids: torch.Tensor,
         if checkpointing:
             model.enable_input_require_grads()
             model.gradient_checkpointing_enable({"use_reentrant": reentrant})
-        model(input_ids=ids, labels=ids).loss.backward()
+        # Checkpointing turns the cache off, and attention over a cache rounds otherwise on some processors.
+        model(input_ids=ids, labels=ids, use_cache=False).loss.backward()
         gradients.append([p.grad for p in model.parameters() if p.grad is not None])
     assert len(gradients[0]) == 2 * 2 * 3
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
