@@ -97,6 +97,14 @@ def test_the_embedded_model_needs_no_weights(monkeypatch: pytest.MonkeyPatch) ->
     assert estimated("embedded", LORA).base_numbers == 5_310_720
 
 
+def test_whitening_runs_the_circuit_once_more(make_spec: MakeSpec, tmp_path: Path) -> None:
+    spec = make_spec(qpa(whiten=True))
+    plain, found = (sum(u.run for u in estimate_run(s).circuits) for s in (make_spec(qpa()), spec))
+    record = train_run(spec, tmp_path / "run")
+    assert record.quantum is not None
+    assert found == record.quantum.circuit_executions == plain + 1
+
+
 @pytest.mark.parametrize("preset", ["recommended", "released"])
 @pytest.mark.parametrize("source", SOURCES)
 def test_qpa_runs_as_many_circuits_as_estimated(source: str, preset: str, make_spec: MakeSpec, tmp_path: Path) -> None:

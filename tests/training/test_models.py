@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from qpeft.errors import ModelError
-from qpeft.records import ModelSpec
-from qpeft.training.models import fingerprint, load_base, load_tokenizer, targets_head, untie_head
+from qpeft.records import MethodSpec, ModelSpec
+from qpeft.training.methods import build_method
+from qpeft.training.models import fingerprint, load_base, load_tokenizer, targets_head, untie_for, untie_head
 from tiny_models import save_tiny_base, tiny_llama, tiny_tokenizer
 
 
@@ -187,6 +188,38 @@ def test_targets_head_agrees_with_peft(options: dict[str, Any], reached: bool) -
         wrapped = peft.get_peft_model(tiny_llama(), config)
         names = [name for name, parameter in wrapped.named_parameters() if parameter.requires_grad]
         assert any("lm_head" in name for name in names) is reached
+
+
+@pytest.mark.filterwarnings("ignore:Model (has|with) .tie_word_embeddings=True.:UserWarning")
+@pytest.mark.parametrize("way", ["target_modules", "modules_to_save"])
+@pytest.mark.parametrize(("family", "name"), [("gpt2", "wte"), ("gemma2", "embed_tokens")])
+def test_an_adapter_on_a_tied_embedding_is_untied_trained_and_merged(
+    family: str, name: str, way: str, ids: torch.Tensor, tmp_path: Path
+) -> None:
+    linear = {"target_modules": ["c_attn" if family == "gpt2" else "q_proj"], "fan_in_fan_out": family == "gpt2"}
+    config = {"target_modules": [name]} if way == "target_modules" else {**linear, "modules_to_save": [name]}
+    built = build_method(tied(family), MethodSpec(name="lora", options={"r": 2, **config}), seed=1)
+    assert any("untied" in note for note in built.notes)
+    with torch.no_grad():
+        for _, p in built.named_trainable():
+            p.add_(torch.randn_like(p) * 0.3)
+    wanted = logits(built.model, ids)
+    assert (wanted - logits(tied(family), ids)).abs().max() > 0.1, "the adapter changes too little to test anything"
+    merged = built.model.merge_and_unload(safe_merge=True)
+    assert (logits(merged, ids) - wanted).abs().max() < 1e-4
+    merged.save_pretrained(tmp_path)
+    assert (logits(type(merged).from_pretrained(tmp_path), ids) - wanted).abs().max() < 1e-4
+
+
+def test_configs_that_keep_weights_tied_are_left_alone() -> None:
+    for config in (
+        peft.LoraConfig(target_modules=["wte"], ensure_weight_tying=True),
+        peft.TrainableTokensConfig(target_modules=["wte"], token_indices=[3]),
+        peft.LoraConfig(target_modules=["c_attn"]),
+    ):
+        model = tied("gpt2")
+        assert untie_for(model, config) is False
+        assert shared(model)
 
 
 def test_targets_head_of_a_config_without_targets_or_a_model_without_head() -> None:

@@ -88,6 +88,12 @@ def curve(trained: Trained | None) -> list[CurvePoint]:
     ]
 
 
+def step_notes(optimizer: QPAOptimizer | None) -> list[str]:
+    """What should be known of the optimizer's steps."""
+    left_out = 0 if optimizer is None else optimizer.skipped
+    return [f"{left_out} steps were left out, as their gradients were not finite"] if left_out else []
+
+
 def quantum(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None) -> Quantum | None:
     """The circuit block of the record: QPA's generator, or the modules of QAA."""
     if optimizer is not None:

@@ -205,8 +205,9 @@ def circuits_of(
         inputs = 1 if place == "generator" else train.batch_size * train.gradient_accumulation * spec.data.max_length
         further = gradient.further(circuit) if trained else 0
         # QPA writes an adapter before the first step and, as accelerate loads the optimizer's state once more, takes
-        # that step from a second evaluation; the released one is written again, without random bits, after the last.
-        once = 0 if place == "modules" else 3 if config.basis == "random" else 2
+        # that step from a second evaluation; the released one is written again, without random bits, after the last,
+        # and whitening looks at the features before anything is written.
+        once = 0 if place == "modules" else 2 + (config.basis == "random") + config.whiten
         forward, more = copies * inputs, copies * inputs * further
         # Where one measurement serves for several steps, the circuit runs at every so many evaluations only.
         run = -(-(copies * once + train.steps * (forward + more)) // gradient.refresh)

@@ -14,7 +14,7 @@ from qpeft.errors import ConfigError, ModelError, QpeftError, nearest
 from qpeft.qpa import QPAConfig, QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import ExecutionSpec, MethodSpec
-from qpeft.training.models import targets_head, untie_head
+from qpeft.training.models import untie_for
 from qpeft.tuners.qaa.monitor import QAAMonitor
 from qpeft.tuners.qaa.place import run_modules_on
 from qpeft.tuners.sora import parameter_groups
@@ -188,10 +188,8 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
     """Any method of the installed peft."""
     config = peft_config(method)
     notes = []
-    if targets_head(model, config) and untie_head(model):
-        notes.append(
-            "the head shared its weights with the embedding; it was untied, so that the adapter can be merged"
-        )
+    if untie_for(model, config):
+        notes.append("head and embedding shared their weights; they were untied, so that the adapter can be merged")
     try:
         wrapped = peft.get_peft_model(model, config)
     except QpeftError:

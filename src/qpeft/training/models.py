@@ -157,8 +157,28 @@ def targets_head(model: Any, peft_config: Any) -> bool:
 
     ``target_modules`` is a pattern for the whole name, or a list of names and ends of names, as in peft.
     """
-    head = model.get_output_embeddings()
-    name = next((n for n, module in model.named_modules() if module is head), None)
+    return reaches(model, peft_config, model.get_output_embeddings())
+
+
+def untie_for(model: Any, peft_config: Any) -> bool:
+    """Untie head and embedding where an adapter sits on one of them: on merging, its delta would reach the other too.
+
+    Configs that keep both tied themselves are left alone: ``ensure_weight_tying``, and trainable tokens.
+
+    Returns:
+        Whether anything was untied.
+    """
+    head, kind = model.get_output_embeddings(), getattr(peft_config, "peft_type", None)
+    itself = getattr(peft_config, "ensure_weight_tying", False) or getattr(kind, "value", kind) == "TRAINABLE_TOKENS"
+    if head is None or itself:
+        return False
+    vocabulary = (head, model.get_input_embeddings())
+    return any(reaches(model, peft_config, module) for module in vocabulary) and untie_head(model)
+
+
+def reaches(model: Any, peft_config: Any, module: Any) -> bool:
+    """Whether an adapter config reaches a module of the model; None is none."""
+    name = next((n for n, found in model.named_modules() if found is module), None)
     if name is None:
         return False
     for field in ("target_modules", "modules_to_save"):

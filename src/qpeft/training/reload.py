@@ -21,7 +21,7 @@ from qpeft.records.spec import GenerationSpec
 from qpeft.training.digests import data_files
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
 from qpeft.training.methods import METHODS, check_method, whole_model
-from qpeft.training.models import Base, load_base, targets_head, untie_head
+from qpeft.training.models import Base, load_base, untie_for
 from qpeft.training.origin import check_base, check_texts
 from qpeft.training.run import ADAPTER, PROBE
 from qpeft.tuners import prune
@@ -72,8 +72,7 @@ def load_adapter(base: Base, folder: Path) -> Any:
         )
     try:
         config = peft.PeftConfig.from_pretrained(str(folder))
-        if targets_head(base.model, config):
-            untie_head(base.model)
+        untie_for(base.model, config)
         with warnings.catch_warnings():
             # peft only warns where numbers of the adapter are missing, and goes on with random ones.
             warnings.filterwarnings("error", ".*missing adapter keys")

@@ -18,7 +18,7 @@ from qpeft.qpa import save_adapter
 from qpeft.qpa.bake import save_generator
 from qpeft.qpa.optimizer import QPAOptimizer
 from qpeft.records import RECORD, RunRecord, RunSpec, final_row, read_record, write_atomically, write_record
-from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, train_info
+from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, step_notes, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
 from qpeft.training.guard import guarded
@@ -104,6 +104,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
             *built.notes,
             *notes_of_processes(spec),
             *warnings_of(built),
+            *step_notes(optimizer),
             *answer_notes(spec.eval.generation),
         ],
     )
