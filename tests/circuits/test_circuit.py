@@ -71,7 +71,7 @@ def test_real_only_if_every_gate_is() -> None:
         (1, Operation("rx", (0,), float("nan")), "must be finite"),
         (1, Operation("rx", (0,), Parameter(-1)), "must be 0 or more; got -1"),
         (1, Operation("rx", (0,), Parameter(2)), r"missing \[0, 1\]"),
-        (1, Operation("ryy", (0,), 0.1), "got 'ryy'"),
+        (1, Operation("rwy", (0,), 0.1), "got 'rwy'"),
     ],
 )
 def test_refuses_what_no_register_allows(n_qubits: int, operation: Operation, message: str) -> None:

@@ -11,7 +11,7 @@ def random_circuit(seed: int) -> Circuit:
     gates = [dice.choice(list(GATES.values())) for _ in range(30)]
     return Circuit(
         5,
-        tuple(Operation(g.name, tuple(dice.sample(range(5), g.n_qubits)), 0.1 if g.n_angles else None) for g in gates),
+        tuple(Operation(g.name, tuple(dice.sample(range(5), g.n_qubits)), (0.1,) * g.n_angles or None) for g in gates),
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qpeft.circuits import GATES, Circuit, Operation, build_ansatz, to_qasm3
+from qpeft.circuits import GATES, Circuit, Operation, Parameter, build_ansatz, to_qasm3
 from qpeft.errors import CircuitError
 
 pytest.importorskip("qiskit_qasm3_import")
@@ -16,8 +16,8 @@ def dense_probabilities(circuit: Circuit, angles: list[float]) -> np.ndarray:
     state = np.eye(1, 2**circuit.n_qubits, dtype=complex).reshape((2,) * circuit.n_qubits)
     for op in circuit.operations:
         k = len(op.wires)
-        angle = op.angle if op.angle is None or isinstance(op.angle, float) else angles[op.angle.index]
-        matrix = op.gate_row.matrix(angle).reshape((2,) * (2 * k))
+        values = [angle.of(angles) if isinstance(angle, Parameter) else angle for angle in op.angles]
+        matrix = op.gate_row.matrix(*values).reshape((2,) * (2 * k))
         state = np.moveaxis(np.tensordot(matrix, state, (range(k, 2 * k), op.wires)), range(k), op.wires)
     return np.abs(state.ravel()) ** 2
 
@@ -41,7 +41,8 @@ def test_qiskit_agrees_with_bound_angles_and_with_inputs(name: str) -> None:
 def test_qiskit_knows_every_gate() -> None:
     layer = tuple(Operation("ry", (wire,), 0.3 + wire) for wire in range(3))
     gates = [
-        Operation(gate.name, (2, 0)[: gate.n_qubits], 1e-7 + 0.4 if gate.n_angles else None) for gate in GATES.values()
+        Operation(gate.name, (2, 0, 1)[: gate.n_qubits], (1e-7, 0.4, -2.0, 1.0)[: gate.n_angles] or None)
+        for gate in GATES.values()
     ]
     circuit = Circuit(3, tuple(op for gate in gates for op in (*layer, gate)))
     theirs = qiskit_probabilities(qasm3.loads(to_qasm3(circuit)), 3)
@@ -51,6 +52,11 @@ def test_qiskit_knows_every_gate() -> None:
 def test_measurement_reads_every_wire() -> None:
     theirs = qasm3.loads(to_qasm3(build_ansatz("ry_cnot", 3, 1), [0.0, 1e-7, 2.0], measure=True))
     assert theirs.count_ops()["measure"] == 3
+
+
+def test_an_angle_that_is_no_number_is_refused() -> None:
+    with pytest.raises(CircuitError, match="finite numbers; got nan"):
+        to_qasm3(build_ansatz("ry_cnot", 1, 1), [float("nan")])
 
 
 def test_counts_the_angles() -> None:

@@ -1,11 +1,13 @@
 """Circuits as plain data: gates, ansaetze, sizing, cost, drawings and OpenQASM 3; imports no torch."""
 
 from qpeft.circuits.ansatz import ANSATZE as ANSATZE
-from qpeft.circuits.ansatz import ENTANGLERS as ENTANGLERS
 from qpeft.circuits.ansatz import Ansatz as Ansatz
-from qpeft.circuits.ansatz import Entangler as Entangler
+from qpeft.circuits.ansatz import Bricks as Bricks
+from qpeft.circuits.ansatz import Layers as Layers
 from qpeft.circuits.ansatz import angles_per_layer as angles_per_layer
 from qpeft.circuits.ansatz import build_ansatz as build_ansatz
+from qpeft.circuits.ansatz import register_ansatz as register_ansatz
+from qpeft.circuits.ansatz import without_entanglers as without_entanglers
 from qpeft.circuits.circuit import Circuit as Circuit
 from qpeft.circuits.circuit import Operation as Operation
 from qpeft.circuits.circuit import Parameter as Parameter
@@ -15,7 +17,15 @@ from qpeft.circuits.draw import draw_text as draw_text
 from qpeft.circuits.gates import GATES as GATES
 from qpeft.circuits.gates import Gate as Gate
 from qpeft.circuits.gates import gate_named as gate_named
+from qpeft.circuits.lowering import lowered as lowered
+from qpeft.circuits.patterns import ENTANGLERS as ENTANGLERS
+from qpeft.circuits.patterns import Entangler as Entangler
+from qpeft.circuits.pennylane_circuits import from_pennylane as from_pennylane
+from qpeft.circuits.pennylane_circuits import to_pennylane as to_pennylane
 from qpeft.circuits.qasm import to_qasm3 as to_qasm3
+from qpeft.circuits.qasm_reader import from_qasm3 as from_qasm3
+from qpeft.circuits.qiskit_circuits import from_qiskit as from_qiskit
+from qpeft.circuits.qiskit_circuits import to_qiskit as to_qiskit
 from qpeft.circuits.sizing import n_chunks as n_chunks
 from qpeft.circuits.sizing import qubits_for_chunks as qubits_for_chunks
 from qpeft.circuits.sizing import qubits_for_dimension as qubits_for_dimension

@@ -12,9 +12,25 @@ from qpeft.errors import CircuitError
 
 @dataclass(frozen=True, order=True)
 class Parameter:
-    """The place of a trainable angle in the angle vector; several operations may share one."""
+    """A trainable angle: ``scale * theta[index] + shift``; several operations may share an index.
+
+    Attributes:
+        index: place in the vector of angles theta.
+        scale: factor, finite and not 0.
+        shift: radians.
+    """
 
     index: int
+    scale: float = 1.0
+    shift: float = 0.0
+
+    def of(self, theta: Sequence[float]) -> float:
+        """Its value in radians where the vector of angles is theta."""
+        return self.scale * theta[self.index] + self.shift
+
+    def __mul__(self, factor: float) -> "Parameter":
+        """A multiple of it."""
+        return replace(self, scale=factor * self.scale, shift=factor * self.shift)
 
 
 Angle = float | Parameter | None
@@ -30,12 +46,28 @@ class Operation:
     Attributes:
         gate: a name of the gate table.
         wires: qubit numbers, control first.
-        angle: radians, a Parameter, or None for a fixed gate.
+        angle: radians, a Parameter, a tuple of these for a gate with several, or None for a fixed gate.
     """
 
     gate: str
     wires: tuple[int, ...]
-    angle: Angle = None
+    angle: Angle | tuple[Angle, ...] = None
+
+    @property
+    def angles(self) -> tuple[Angle, ...]:
+        """One entry an angle; none for a fixed gate."""
+        if isinstance(self.angle, tuple):
+            return self.angle
+        return () if self.angle is None else (self.angle,)
+
+    @property
+    def turn(self) -> Angle:
+        """The angle of a gate that takes one at most."""
+        return self.angles[0] if self.angles else None
+
+    def turned(self, angles: Sequence[Angle]) -> "Operation":
+        """The same gate on the same wires with other angles."""
+        return replace(self, angle=tuple(angles) if isinstance(self.angle, tuple) else angles[0] if angles else None)
 
     @property
     def gate_row(self) -> Gate:
@@ -103,7 +135,7 @@ class Circuit:
 
     @cached_property
     def _parameter_indices(self) -> frozenset[int]:
-        return frozenset(op.angle.index for op in self.operations if isinstance(op.angle, Parameter))
+        return frozenset(a.index for op in self.operations for a in op.angles if isinstance(a, Parameter))
 
     @cached_property
     def n_parameters(self) -> int:
@@ -115,6 +147,45 @@ class Circuit:
         """Whether every gate matrix is real, so that real states stay real."""
         return all(operation.gate_row.real for operation in self.operations)
 
+    @classmethod
+    def from_qasm3(cls, text: str) -> "Circuit":
+        """See `qpeft.circuits.from_qasm3`."""
+        from qpeft.circuits.qasm_reader import from_qasm3
+
+        return from_qasm3(text)
+
+    def to_qasm3(self, angles: Sequence[float] | None = None, *, measure: bool = False) -> str:
+        """See `qpeft.circuits.to_qasm3`."""
+        from qpeft.circuits.qasm import to_qasm3
+
+        return to_qasm3(self, angles, measure=measure)
+
+    @classmethod
+    def from_qiskit(cls, program: Any) -> "Circuit":
+        """See `qpeft.circuits.from_qiskit`."""
+        from qpeft.circuits.qiskit_circuits import from_qiskit
+
+        return from_qiskit(program)
+
+    def to_qiskit(self) -> Any:
+        """See `qpeft.circuits.to_qiskit`."""
+        from qpeft.circuits.qiskit_circuits import to_qiskit
+
+        return to_qiskit(self)
+
+    @classmethod
+    def from_pennylane(cls, source: Any, *arguments: Any, **constants: Any) -> "Circuit":
+        """See `qpeft.circuits.from_pennylane`."""
+        from qpeft.circuits.pennylane_circuits import from_pennylane
+
+        return from_pennylane(source, *arguments, **constants)
+
+    def to_pennylane(self) -> Any:
+        """See `qpeft.circuits.to_pennylane`."""
+        from qpeft.circuits.pennylane_circuits import to_pennylane
+
+        return to_pennylane(self)
+
     def unshared(self) -> tuple["Circuit", tuple[int, ...]]:
         """The same circuit with one parameter per occurrence, and the old index of each new parameter.
 
@@ -125,19 +196,20 @@ class Circuit:
         origin: list[int] = []
         operations: list[Operation] = []
         for operation in self.operations:
-            if isinstance(operation.angle, Parameter):
-                origin.append(operation.angle.index)
-                operation = replace(operation, angle=Parameter(len(origin) - 1))
-            operations.append(operation)
+            angles = list(operation.angles)
+            for place, angle in enumerate(angles):
+                if isinstance(angle, Parameter):
+                    origin.append(angle.index)
+                    angles[place] = replace(angle, index=len(origin) - 1)
+            operations.append(operation.turned(angles))
         if tuple(origin) == tuple(range(self.n_parameters)):
             return self, tuple(origin)
         return Circuit(self.n_qubits, tuple(operations)), tuple(origin)
 
 
 def _with_parameter_offset(operation: Operation, offset: int) -> Operation:
-    if isinstance(operation.angle, Parameter):
-        return replace(operation, angle=Parameter(operation.angle.index + offset))
-    return operation
+    moved = [replace(a, index=a.index + offset) if isinstance(a, Parameter) else a for a in operation.angles]
+    return operation.turned(moved)
 
 
 def _check_operation(operation: Operation, position: int, n_qubits: int) -> None:
@@ -149,15 +221,24 @@ def _check_operation(operation: Operation, position: int, n_qubits: int) -> None
         raise CircuitError(f"{where}: the wires of one gate must differ")
     if not all(0 <= wire < n_qubits for wire in wires):
         raise CircuitError(f"{where}: wires must lie in 0..{n_qubits - 1} for {n_qubits} qubit(s)")
-    if gate.n_angles == 0 and operation.angle is not None:
+    angles = operation.angles
+    if gate.n_angles == 0 and angles:
         raise CircuitError(f"{where}: {gate.name} takes no angle; got {operation.angle}")
-    if gate.n_angles == 1 and operation.angle is None:
-        raise CircuitError(f"{where}: {gate.name} needs an angle in radians or a Parameter; got None")
-    if isinstance(operation.angle, Parameter):
-        if operation.angle.index < 0:
-            raise CircuitError(f"{where}: a parameter index must be 0 or more; got {operation.angle.index}")
-    elif operation.angle is not None and not isfinite(operation.angle):
-        raise CircuitError(f"{where}: an angle must be finite; got {operation.angle}")
+    if len(angles) != gate.n_angles or None in angles:
+        needed = "an angle" if gate.n_angles == 1 else f"a tuple of {gate.n_angles} angles"
+        raise CircuitError(f"{where}: {gate.name} needs {needed} in radians or as Parameters; got {operation.angle}")
+    for angle in angles:
+        _check_angle(angle, where)
+
+
+def _check_angle(angle: Angle, where: str) -> None:
+    if isinstance(angle, Parameter):
+        if angle.index < 0:
+            raise CircuitError(f"{where}: a parameter index must be 0 or more; got {angle.index}")
+        if not (isfinite(angle.scale) and isfinite(angle.shift)) or angle.scale == 0:
+            raise CircuitError(f"{where}: a parameter's scale and shift must be finite, the scale not 0; got {angle}")
+    elif angle is not None and not isfinite(angle):
+        raise CircuitError(f"{where}: an angle must be finite; got {angle}")
 
 
 def on_wires(gate: str, wires: Iterable[tuple[int, ...]]) -> tuple[Operation, ...]:

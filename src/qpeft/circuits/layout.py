@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from qpeft.circuits.circuit import Circuit, Operation, Parameter, require_angles
+from qpeft.circuits.circuit import Angle, Circuit, Operation, Parameter, require_angles
 
 
 @dataclass(frozen=True)
@@ -69,19 +69,20 @@ def fold(widths: Sequence[int], available: int) -> list[range]:
 def _texts(operation: Operation, values: tuple[float, ...] | None, theta: str, ascii_labels: bool) -> tuple[str, ...]:
     gate = operation.gate_row
     if ascii_labels:
-        label = {"cx": "X", "cy": "Y", "cz": "o", "swap": "x"}.get(gate.name, gate.name.upper().removeprefix("C"))
+        plain = gate.name.upper()[gate.n_controls :]
+        label = {"cx": "X", "cy": "Y", "cz": "o", "swap": "x", "cswap": "x", "ccz": "o"}.get(gate.name, plain)
     else:
         label = gate.label
     if gate.n_angles:
-        label = f"{label}({_angle_text(operation, values, theta)})"
-    if gate.controlled:
-        return ("o" if ascii_labels else "●", label)
-    return (label,) * gate.n_qubits
+        label = f"{label}({','.join(_angle_text(angle, values, theta) for angle in operation.angles)})"
+    dots = ("o" if ascii_labels else "●",) * gate.n_controls
+    return (*dots, *(label,) * (gate.n_qubits - gate.n_controls))
 
 
-def _angle_text(operation: Operation, values: tuple[float, ...] | None, theta: str) -> str:
-    if isinstance(operation.angle, Parameter):
-        if values is None:
-            return f"{theta}{operation.angle.index}"
-        return f"{values[operation.angle.index]:.2f}"
-    return f"{operation.angle:.2f}"
+def _angle_text(angle: Angle, values: tuple[float, ...] | None, theta: str) -> str:
+    if not isinstance(angle, Parameter):
+        return f"{angle:.2f}"
+    if values is not None:
+        return f"{angle.of(values):.2f}"
+    factor = "" if angle.scale == 1 else "-" if angle.scale == -1 else f"{angle.scale:.3g}"
+    return f"{factor}{theta}{angle.index}" + (f"{angle.shift:+.2f}" if angle.shift else "")

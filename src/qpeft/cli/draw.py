@@ -76,7 +76,7 @@ def transpiled_text(circuit: "Circuit", backend: str) -> str:
     """
     from qpeft.errors import ConfigError
     from qpeft.quantum.backends.aer import transpiled
-    from qpeft.quantum.setting import read_setting
+    from qpeft.circuits.setting import read_setting
 
     name, options = read_setting(backend)
     if name not in ("aer", "ibm") or "device" not in options:

@@ -6,6 +6,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from qpeft.circuits.setting import read_setting
 from qpeft.errors import ConfigError, MissingExtraError, require_choice
 from qpeft.quantum.backend import Backend
 from qpeft.quantum.backends.aer import AerBackend
@@ -18,7 +19,6 @@ from qpeft.quantum.backends.pennylane import PennyLaneBackend
 from qpeft.quantum.backends.sampled import SampledBackend
 from qpeft.quantum.backends.sampling import Sampling
 from qpeft.quantum.noise import DEVICES, NoiseModel
-from qpeft.quantum.setting import read_setting
 from qpeft.quantum.shots import Shots
 
 MISSING = "not installed"

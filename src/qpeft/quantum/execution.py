@@ -13,6 +13,7 @@ from qpeft.quantum.catalogue import open_backend
 from qpeft.quantum.engine.simulate import probabilities as simulate
 from qpeft.quantum.gradient import Gradient, chosen_method, surrogate, with_vjp
 from qpeft.quantum.meter import Meter
+from qpeft.quantum.simple import simple
 
 
 @dataclass(frozen=True)
@@ -97,20 +98,21 @@ class Executor(nn.Module):
         Returns:
             Shape ``(2**n,)``; its graph leads to the angles in the way of the execution's gradient.
         """
+        circuit, angles = simple(self.circuit, angles)
         if self._keeps:
-            return self._refreshed(angles)
+            return self._refreshed(circuit, angles)
         if self.method == "autograd":
-            return self.meter.probabilities(self.circuit, angles)
+            return self.meter.probabilities(circuit, angles)
         if not (angles.requires_grad and torch.is_grad_enabled()) or self.method == "none":
-            return self.meter.probabilities(self.circuit, angles.detach())
+            return self.meter.probabilities(circuit, angles.detach())
         if self.method == "surrogate":
-            return surrogate(self.circuit, angles, self.meter.probabilities(self.circuit, angles.detach()))
-        return with_vjp(self.circuit, angles, self.meter, self.gradient)
+            return surrogate(circuit, angles, self.meter.probabilities(circuit, angles.detach()))
+        return with_vjp(circuit, angles, self.meter, self.gradient)
 
-    def _refreshed(self, angles: Tensor) -> Tensor:
-        exact = simulate(self.circuit, angles)
+    def _refreshed(self, circuit: Circuit, angles: Tensor) -> Tensor:
+        exact = simulate(circuit, angles)
         if self.age % self.gradient.refresh == 0:
-            self.residual = self.meter.probabilities(self.circuit, angles.detach()) - exact.detach()
+            self.residual = self.meter.probabilities(circuit, angles.detach()) - exact.detach()
         self.age += 1
         return exact + self.residual
 

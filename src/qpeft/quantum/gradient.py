@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from qpeft.circuits.circuit import Circuit
+from qpeft.circuits.setting import read_setting
 from qpeft.errors import ConfigError, require_choice
 from qpeft.quantum.backend import Backend
 from qpeft.quantum.engine.simulate import probabilities as simulate
 from qpeft.quantum.meter import Meter, mixed
-from qpeft.quantum.setting import read_setting
 from qpeft.quantum.shift import parameter_shift_vjp, shift_table
 
 METHODS: dict[str, str] = {

@@ -1,6 +1,6 @@
 """Amplitude embedding, circuit and readout in one: what a vector of hidden states becomes on a quantum register."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import torch
@@ -17,6 +17,7 @@ from qpeft.quantum.engine.simulate import require_shapes
 from qpeft.quantum.engine.states import amplitude_embed
 from qpeft.quantum.meter import Meter
 from qpeft.quantum.noise import noisy_observables
+from qpeft.quantum.simple import simple
 
 READOUTS = ("pauli_z", "probabilities")
 # Up to this many readings are taken as observables chunk by chunk; more are read from all probabilities.
@@ -85,7 +86,9 @@ class EmbeddedCircuit:
             )
         # A model under autocast must not lower the precision of the circuit.
         with torch.autocast(x.device.type, enabled=False):
-            return self._read(x.to(torch.promote_types(x.dtype, angles.dtype)), angles)
+            circuit, angles = simple(self.circuit, angles)
+            read = self if circuit is self.circuit else replace(self, circuit=circuit)
+            return read._read(x.to(torch.promote_types(x.dtype, angles.dtype)), angles)
 
     def _read(self, x: Tensor, angles: Tensor) -> Tensor:
         program = self._program(x, angles)

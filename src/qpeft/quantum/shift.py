@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from qpeft.circuits.circuit import Circuit, Parameter
+from qpeft.circuits.lowering import Lowered, lowered
 from qpeft.errors import ShapeError
 
 # Called with a circuit and angles of shape (rows, K); answers probabilities of shape (rows, ..., 2**n).
@@ -46,13 +47,14 @@ class ShiftTable:
 
 @lru_cache(maxsize=256)
 def shift_table(circuit: Circuit) -> ShiftTable:
-    """The evaluations parameter shift needs: two per rotation, four per controlled rotation.
+    """The evaluations parameter shift needs: two per rotation, four per controlled rotation, of simple gates.
 
     >>> from qpeft.circuits import build_ansatz
     >>> len(shift_table(build_ansatz("ry_cnot", 3, 2)).rows)
     12
     """
-    unshared, origin = circuit.unshared()
+    found = lowered(circuit)
+    unshared, origin = (circuit if found is None else found.circuit).unshared()
     rows = [
         (operation.angle.index, shift, weight)
         for operation in unshared.operations
@@ -88,6 +90,9 @@ def parameter_shift_vjp(
         ShapeError: the angles, or what fn returned, do not have these shapes.
     """
     _require_one_vector(circuit, angles)
+    found = lowered(circuit)
+    if found is not None:
+        return _by_lines(fn, found, angles, cotangent, chosen)
     table = shift_table(circuit)
     rows = [row for row in table.rows if chosen is None or chosen[table.origin[row[0]]]]
     if not rows:
@@ -101,6 +106,15 @@ def parameter_shift_vjp(
         of_angle = origin[torch.tensor(index, device=angles.device)]
         weighted = values.to(angles.dtype) * angles.new_tensor(weight)
         return torch.zeros_like(angles).index_add(0, of_angle, weighted)
+
+
+def _by_lines(fn: ProbabilitiesFn, found: Lowered, angles: Tensor, cotangent: Tensor, chosen: Tensor | None) -> Tensor:
+    """Parameter shift of the simple circuit, and the chain rule."""
+    origin = torch.tensor(found.origin, device=angles.device)
+    scales, shifts = angles.new_tensor(found.scales), angles.new_tensor(found.shifts)
+    some = None if chosen is None else chosen[origin]
+    inner = parameter_shift_vjp(fn, found.circuit, angles[origin] * scales + shifts, cotangent, some)
+    return torch.zeros_like(angles).index_add(0, origin, inner * scales)
 
 
 def finite_difference_vjp(

@@ -17,7 +17,7 @@ from qpeft.errors import ModelError
 from qpeft.qpa import Generator
 from qpeft.quantum import Execution, Gradient, Shots, open_backend
 from qpeft.quantum.backends.ibm import REPETITION
-from qpeft.quantum.setting import read_setting
+from qpeft.circuits.setting import read_setting
 from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method

@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from qpeft.circuits import Circuit, Parameter
+from qpeft.circuits import Circuit, to_pennylane, to_qiskit
 from qpeft.quantum.engine import amplitude_embed, probabilities
 
 Make = Callable[..., Circuit]
 CASES = [(n, seed) for n in range(1, 7) for seed in range(4)]
-
-
-def values_of(circuit: Circuit, angles: torch.Tensor) -> list[float | None]:
-    return [
-        float(angles[op.angle.index]) if isinstance(op.angle, Parameter) else op.angle for op in circuit.operations
-    ]
 
 
 def assert_matches(circuit: Circuit, angles: torch.Tensor, expected: np.ndarray) -> None:
@@ -27,19 +21,12 @@ def assert_matches(circuit: Circuit, angles: torch.Tensor, expected: np.ndarray)
 @pytest.mark.parametrize(("n", "seed"), CASES)
 def test_pennylane(n: int, seed: int, random_circuit: Make) -> None:
     qml = pytest.importorskip("pennylane")
-    names = {
-        **{"rx": qml.RX, "ry": qml.RY, "rz": qml.RZ, "x": qml.PauliX, "y": qml.PauliY, "z": qml.PauliZ},
-        **{"h": qml.Hadamard, "s": qml.S, "t": qml.T, "sx": qml.SX, "cx": qml.CNOT, "cy": qml.CY, "cz": qml.CZ},
-        **{"swap": qml.SWAP, "crx": qml.CRX, "cry": qml.CRY, "crz": qml.CRZ},
-        "sdg": lambda wires: qml.adjoint(qml.S(wires)),
-    }
-    circuit = random_circuit(seed, n, 10 * (seed + 1))
+    circuit = random_circuit(seed, n, 10 * (seed + 1), simple=False)
     angles = torch.randn(circuit.n_parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     @qml.qnode(qml.device("default.qubit", wires=n))
     def theirs() -> object:
-        for op, value in zip(circuit.operations, values_of(circuit, angles), strict=True):
-            names[op.gate](wires=op.wires) if value is None else names[op.gate](value, wires=op.wires)
+        to_pennylane(circuit)(angles.numpy())
         return qml.probs(wires=range(n))
 
     assert_matches(circuit, angles, np.asarray(theirs()))
@@ -48,12 +35,9 @@ def test_pennylane(n: int, seed: int, random_circuit: Make) -> None:
 @pytest.mark.parametrize(("n", "seed"), CASES)
 def test_qiskit(n: int, seed: int, random_circuit: Make) -> None:
     quantum_info = pytest.importorskip("qiskit.quantum_info")
-    qiskit = pytest.importorskip("qiskit")
-    circuit = random_circuit(100 + seed, n, 10 * (seed + 1))
+    circuit = random_circuit(100 + seed, n, 10 * (seed + 1), simple=False)
     angles = torch.randn(circuit.n_parameters, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-    program = qiskit.QuantumCircuit(n)
-    for op, value in zip(circuit.operations, values_of(circuit, angles), strict=True):
-        getattr(program, op.gate)(*(() if value is None else (value,)), *op.wires)
+    program = to_qiskit(circuit).assign_parameters(angles.tolist())
     theirs = quantum_info.Statevector(program).probabilities()
     # Qiskit counts qubit 0 as the least significant bit.
     assert_matches(circuit, angles, theirs.reshape((2,) * n).transpose(range(n)[::-1]).ravel())

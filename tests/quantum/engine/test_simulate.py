@@ -33,7 +33,7 @@ def test_norm_is_kept(n: int, names: list[str], wires: Random) -> None:
     circuit = Circuit(
         n,
         tuple(
-            Operation(g.name, tuple(wires.sample(range(n), g.n_qubits)), 1.3 if g.n_angles else None) for g in gates
+            Operation(g.name, tuple(wires.sample(range(n), g.n_qubits)), (1.3,) * g.n_angles or None) for g in gates
         ),
     )
     result = probabilities(circuit, torch.zeros(0, dtype=torch.float64))

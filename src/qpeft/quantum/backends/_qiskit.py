@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qpeft.circuits.circuit import Circuit, Parameter
+from qpeft.circuits.circuit import Circuit
+from qpeft.circuits.qiskit_circuits import append
 from qpeft.errors import ConfigError, import_extra
 from qpeft.quantum.backends._evaluations import Row, State
 
@@ -50,10 +51,7 @@ def to_qiskit(circuit: Circuit, state: State | None = None) -> Any:
     theta = library.ParameterVector("theta", circuit.n_parameters)
     if state is not None:
         program.prepare_state(state, range(n)[::-1])
-    for op in circuit.operations:
-        angle = theta[op.angle.index] if isinstance(op.angle, Parameter) else op.angle
-        # The gate table has the names of stdgates.inc, which are Qiskit's methods, too.
-        getattr(program, op.gate)(*(() if angle is None else (angle,)), *op.wires)
+    append(program, circuit, theta)
     program.measure(range(n), range(n)[::-1])
     return program
 

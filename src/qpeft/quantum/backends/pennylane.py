@@ -7,18 +7,13 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from qpeft.circuits.circuit import Circuit, Parameter
+from qpeft.circuits.circuit import Circuit
+from qpeft.circuits.pennylane_circuits import queue
 from qpeft.errors import BackendError, import_extra
 from qpeft.quantum.backends._evaluations import evaluations_of, leading_axes, seed_of
 from qpeft.quantum.engine.simulate import require_shapes
 from qpeft.quantum.shots import Shots
 
-# Names in PennyLane of the gate table's gates; sdg is S with its angle turned around.
-NAMES = {
-    **{"rx": "RX", "ry": "RY", "rz": "RZ", "x": "PauliX", "y": "PauliY", "z": "PauliZ", "h": "Hadamard", "s": "S"},
-    **{"t": "T", "sx": "SX", "cx": "CNOT", "cy": "CY", "cz": "CZ", "swap": "SWAP"},
-    **{"crx": "CRX", "cry": "CRY", "crz": "CRZ"},
-}
 # Devices of PennyLane itself that are told how to draw their samples; plug-ins of vendors have their own ways.
 SEEDED = ("default.qubit", "default.mixed", "lightning.qubit", "lightning.gpu", "lightning.kokkos")
 
@@ -112,7 +107,8 @@ class PennyLaneBackend:
             if states is not None:
                 # Lengths are kept, not mended: the squares of the state are what comes out.
                 qml.StatePrep(states, wires=range(circuit.n_qubits), validate_norm=False)
-            _queue(qml, circuit, angles)
+            for operation in circuit.operations:
+                queue(qml, operation, angles)
             return qml.probs(wires=range(circuit.n_qubits))
 
         method = "backprop" if self.differentiable else None
@@ -120,18 +116,6 @@ class PennyLaneBackend:
         if self.shots:
             node = qml.set_shots(node, shots=self.shots.of(circuit.n_qubits))
         return lambda angles, states: torch.as_tensor(node(angles, states), dtype=torch.float64)
-
-
-def _queue(qml: Any, circuit: Circuit, angles: Tensor | None) -> None:
-    for op in circuit.operations:
-        if op.gate == "sdg":
-            qml.adjoint(qml.S(wires=op.wires))
-        elif op.angle is None:
-            getattr(qml, NAMES[op.gate])(wires=op.wires)
-        elif isinstance(op.angle, Parameter) and angles is not None:
-            getattr(qml, NAMES[op.gate])(angles[..., op.angle.index], wires=op.wires)
-        else:
-            getattr(qml, NAMES[op.gate])(op.angle, wires=op.wires)
 
 
 def _rows(values: Tensor, shape: torch.Size) -> Tensor:

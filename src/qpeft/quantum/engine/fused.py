@@ -60,13 +60,13 @@ def make_walk(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Wal
 
     def add(operation: Operation) -> None:
         *control, target = (1 << circuit.n_qubits - 1 - wire for wire in operation.wires)
-        if isinstance(operation.angle, Parameter):
-            steps.append((target, sum(control), operation.angle.index, len(parameters)))
-            parameters.append(operation.angle.index)
+        if isinstance(operation.turn, Parameter):
+            steps.append((target, sum(control), operation.turn.index, len(parameters)))
+            parameters.append(operation.turn.index)
             ends: tuple[float | None, ...] = (0.0, np.pi)
         else:
             steps.append((target, sum(control), -1, 0))
-            ends = (operation.angle, operation.angle)
+            ends = (operation.turn, operation.turn)
         both = np.array([small_matrix(operation, angle) for angle in ends], dtype=np.complex128)
         matrices.append(both.view(np.float64).ravel())
 

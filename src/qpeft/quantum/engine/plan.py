@@ -137,7 +137,7 @@ class Plan:
 def make_plan(circuit: Circuit, device: torch.device, dtype: torch.dtype) -> Plan:
     """The plan of a circuit for matrices of this dtype: complex, or real for a real circuit."""
     instructions = compile_circuit(circuit)
-    n_rotations = sum(isinstance(operation.angle, Parameter) for operation in circuit.operations)
+    n_rotations = sum(isinstance(operation.turn, Parameter) for operation in circuit.operations)
     draft = _Draft(circuit, _Maker(device, dtype), n_rotations)
     steps: list[Step] = []
     position = 0
@@ -184,10 +184,10 @@ class _Draft:
 
     def row(self, operation: Operation | None) -> int:
         """The table row of this gate; None is the identity."""
-        if operation is not None and isinstance(operation.angle, Parameter):
+        if operation is not None and isinstance(operation.turn, Parameter):
             self.rotations.append(operation)
             return len(self.rotations) - 1
-        key = None if operation is None else Operation(operation.gate, (), operation.angle)
+        key = None if operation is None else Operation(operation.gate, (), operation.turn)
         return self.n_rotations + self.fixed.setdefault(key, len(self.fixed))
 
 
@@ -244,9 +244,9 @@ def _turn(draft: _Draft, rows: list[int]) -> Turn:
 
 
 def _angle_and_generator(operation: Operation) -> tuple[int, Matrix]:
-    if not isinstance(operation.angle, Parameter):
+    if not isinstance(operation.turn, Parameter):
         raise TypeError("a fixed gate depends on no angle")
-    return operation.angle.index, small_matrix(operation, np.pi) / 2
+    return operation.turn.index, small_matrix(operation, np.pi) / 2
 
 
 def _kronecker_order(n_qubits: int) -> Index:
@@ -257,7 +257,7 @@ def _kronecker_order(n_qubits: int) -> Index:
 
 
 def _table(draft: _Draft) -> Table:
-    parameters = [one.angle.index for one in draft.rotations if isinstance(one.angle, Parameter)]
+    parameters = [one.turn.index for one in draft.rotations if isinstance(one.turn, Parameter)]
     in_order = parameters == list(range(draft.circuit.n_parameters))
     return Table(
         parameters=None if in_order else draft.make.index(parameters),
@@ -274,9 +274,9 @@ def _stack(make: _Maker, matrices: Iterable[Matrix]) -> torch.Tensor:
 def _fixed_matrix(operation: Operation | None) -> Matrix:
     if operation is None:
         return np.eye(2, dtype=np.complex128)
-    if isinstance(operation.angle, Parameter):
+    if isinstance(operation.turn, Parameter):
         raise TypeError("a rotation with a parameter is no fixed gate")
-    return small_matrix(operation, operation.angle)
+    return small_matrix(operation, operation.turn)
 
 
 def small_matrix(operation: Operation, angle: float | None) -> Matrix:

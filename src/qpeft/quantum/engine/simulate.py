@@ -12,6 +12,7 @@ from qpeft.quantum.engine.adjoint import matrices, probabilities_of, squared
 from qpeft.quantum.engine.fused import fused_probabilities
 from qpeft.quantum.engine.moves import apply
 from qpeft.quantum.engine.plan import Plan, Step, make_plan
+from qpeft.quantum.simple import require_angles_of, simple
 
 KERNELS = ("torch", "triton")
 
@@ -39,6 +40,7 @@ def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None
         ConfigError: the fused kernel was asked for without a GPU.
         MissingExtraError: it was asked for without Triton.
     """
+    circuit, angles = simple(circuit, angles)
     plan, angles, states = _prepare(circuit, angles, states)
     with torch.autocast(angles.device.type, enabled=False) if _lowered(angles) else nullcontext():
         if angles.shape[-1] and kernel == "triton":
@@ -51,6 +53,8 @@ def probabilities(circuit: Circuit, angles: Tensor, states: Tensor | None = None
 
 def final_state(circuit: Circuit, angles: Tensor, states: Tensor | None = None) -> Tensor:
     """Amplitudes after the circuit; real as long as the circuit and the states are real.
+
+    Gates such as p, u and cp, which are run as turns about Z, leave out a global phase.
 
     >>> from qpeft.circuits import Circuit, Operation
     >>> final_state(Circuit(1, (Operation("h", (0,)),)), torch.zeros(0))
@@ -68,6 +72,7 @@ def final_state(circuit: Circuit, angles: Tensor, states: Tensor | None = None) 
         ShapeError: the last axis of angles or states does not fit the circuit, or angles are not float32 or float64.
         CircuitError: the register is too large for a state vector.
     """
+    circuit, angles = simple(circuit, angles)
     plan, angles, states = _prepare(circuit, angles, states)
     with torch.autocast(angles.device.type, enabled=False) if _lowered(angles) else nullcontext():
         return _run(plan, plan.steps, angles, states)
@@ -106,13 +111,7 @@ def _real_dtype(states: Tensor) -> torch.dtype:
 
 def require_shapes(circuit: Circuit, angles: Tensor, states: Tensor | None) -> None:
     """Raise ShapeError unless the angles, and the states where there are some, fit the circuit."""
-    if angles.dtype not in (torch.float32, torch.float64):
-        raise ShapeError(f"angles must be float32 or float64; got {angles.dtype}; use angles.float()")
-    if angles.dim() == 0 or angles.shape[-1] != circuit.n_parameters:
-        raise ShapeError(
-            f"angles must have {circuit.n_parameters} values on the last axis, one per parameter of the circuit; "
-            f"got shape {tuple(angles.shape)}"
-        )
+    require_angles_of(circuit, angles)
     if states is not None and (states.dim() == 0 or states.shape[-1] != 2**circuit.n_qubits):
         raise ShapeError(
             f"states must have 2**{circuit.n_qubits} = {2**circuit.n_qubits} amplitudes on the last axis; "

@@ -76,9 +76,9 @@ def rotation_pieces(axis: str, turn: Turn) -> list[Piece]:
 
 def turn_of(operation: Operation, factor: float = 1.0) -> Turn:
     """A multiple of the angle of a rotation."""
-    if isinstance(operation.angle, Parameter):
-        return Turn(0.0, ((operation.angle.index, factor),))
-    return Turn(factor * (operation.angle or 0.0))
+    if isinstance(operation.turn, Parameter):
+        return Turn(0.0, ((operation.turn.index, factor),))
+    return Turn(factor * (operation.turn or 0.0))
 
 
 @dataclass

@@ -20,6 +20,7 @@ from qpeft.quantum.noise.elements import noisy_elements
 from qpeft.quantum.noise.fuse import Block, Fused, fuse
 from qpeft.quantum.noise.model import NoiseModel
 from qpeft.quantum.noise.pauli import apply_matrix, move_axis, observable_matrices, pauli_coefficients
+from qpeft.quantum.simple import simple
 
 LARGEST = 12
 # Numbers a step holds for rows of angles simulated together: more leaves the caches (2 to 4 times slower), then the
@@ -51,6 +52,7 @@ def noisy_probabilities(circuit: Circuit, noise: NoiseModel, angles: Tensor, sta
         CircuitError: the register is too large, or the circuit does not fit the line of the device.
         ConfigError: the device has no line of this length.
     """
+    circuit, angles = simple(circuit, angles)
     require_shapes(circuit, angles, states)
     at_once = max(1, _AT_ONCE // 4**circuit.n_qubits)
     if states is not None or angles.shape[:-1].numel() <= at_once:
@@ -92,6 +94,7 @@ def noisy_observables(
         CircuitError: the register is too large, or the circuit does not fit the line of the device.
         ConfigError: the device has no line of this length.
     """
+    circuit, angles = simple(circuit, angles)
     require_shapes(circuit, angles, None)
     if observables.dim() != 2 or observables.shape[0] != 2**circuit.n_qubits:
         raise ShapeError(
