@@ -6,7 +6,7 @@ import tempfile
 from importlib import import_module
 from pathlib import Path
 
-# Each is a module beside this file with ``run(count: int, seed: int, folder: Path) -> int``, the number of faults found.
+# Each is a module beside this file with ``run(count: int, seed: int, folder: Path) -> int``: the faults it found.
 CAMPAIGNS = ("disks", "fuzz", "kills", "pairs")
 
 

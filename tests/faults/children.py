@@ -21,9 +21,6 @@ def warm_up() -> None:
     import torch
     import transformers  # noqa: F401
 
-    import qpeft.cli
-    import qpeft.training.run
-
     torch.set_num_threads(1)
 
 

@@ -6,6 +6,8 @@ from qpeft.circuits.ansatz import Bricks as Bricks
 from qpeft.circuits.ansatz import Layers as Layers
 from qpeft.circuits.ansatz import angles_per_layer as angles_per_layer
 from qpeft.circuits.ansatz import build_ansatz as build_ansatz
+from qpeft.circuits.ansatz import check_ansatz as check_ansatz
+from qpeft.circuits.ansatz import own_entangler as own_entangler
 from qpeft.circuits.ansatz import register_ansatz as register_ansatz
 from qpeft.circuits.ansatz import without_entanglers as without_entanglers
 from qpeft.circuits.circuit import Circuit as Circuit

@@ -188,6 +188,16 @@ def _named(text: str, key: str = "ansatz") -> Callable[[int, int], Circuit]:
     return replace(build, **changed)  # type: ignore[type-var]
 
 
+def own_entangler(ansatz: str) -> str:
+    """The pattern of entangling gates that a family has where none is chosen; ``own`` where it is no pattern.
+
+    >>> own_entangler("ry_cnot"), own_entangler("ry_crz")
+    ('chain', 'own')
+    """
+    build = _named(ansatz)
+    return build.entangler if isinstance(build, Layers) else "own"
+
+
 def angles_per_layer(name: str, n_qubits: int) -> int:
     """Number of angles that one more layer of this family adds.
 

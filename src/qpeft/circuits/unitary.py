@@ -11,6 +11,7 @@ from qpeft.circuits.gates import Matrix
 def unitary(circuit: Circuit, angles: Sequence[float] = ()) -> Matrix:
     """The unitary of a circuit, shape ``(2**n, 2**n)``.
 
+    >>> from qpeft.circuits.circuit import Operation
     >>> unitary(Circuit(1, (Operation("x", (0,)),))).real
     array([[0., 1.],
            [1., 0.]])

@@ -74,9 +74,9 @@ def transpiled_text(circuit: "Circuit", backend: str) -> str:
         ConfigError: The backend is none that transpiles for an offline device.
         MissingExtraError: Qiskit or its IBM runtime is not installed.
     """
+    from qpeft.circuits.setting import read_setting
     from qpeft.errors import ConfigError
     from qpeft.quantum.backends.aer import transpiled
-    from qpeft.circuits.setting import read_setting
 
     name, options = read_setting(backend)
     if name not in ("aer", "ibm") or "device" not in options:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from qpeft.circuits import ANSATZE, ENTANGLERS
+from qpeft.circuits import ENTANGLERS, check_ansatz
 from qpeft.errors import ConfigError, nearest, require_choice
 
 PAPER_WIDTHS = (32, 64, 128, 128, 64, 32, 32)
@@ -52,7 +52,6 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 CHOICES: dict[str, tuple[str, ...]] = {
     "preset": tuple(PRESETS),
-    "ansatz": tuple(ANSATZE),
     "entangler": tuple(ENTANGLERS),
     "source": SOURCES,
     "activation": ("none", "gelu", "relu", "tanh"),
@@ -100,8 +99,10 @@ class QPAConfig:
         n_mlp: Numbers generated per basis state (the chunk size, Eqs. 5-7); 1 is Quantum-Train.
         preset: ``recommended`` (ours), ``released`` (the authors' code) or ``equations`` (the text).
         depth: Circuit layers L.
-        ansatz: ``ry_cnot`` (Eq. 1), ``rx_cnot`` (12), ``rxrz_cnot`` (13) or ``ryrz_cnot`` (14).
-        entangler: ``chain`` (the paper), ``ring`` or ``all_to_all``.
+        ansatz: ``ry_cnot`` (Eq. 1), ``rx_cnot`` (12), ``rxrz_cnot`` (13), ``ryrz_cnot`` (14), or another name of
+            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``.
+        entangler: ``chain`` (the paper), ``ring``, ``all_to_all``, ... (`qpeft.circuits.ENTANGLERS`); None is the
+            ansatz's own.
         source: What feeds the mapping: the trained ``circuit``, or one of its twins: ``frozen`` angles, a free
             ``table`` of 2^N numbers, ``none``, ``no_entangler``, or an ``mlp`` about as large as the circuit; or
             ``hash``, which replaces circuit and mapping: number i is s_i t[h(i)] with a random sign s_i and a random
@@ -134,7 +135,7 @@ class QPAConfig:
     preset: str = "recommended"
     depth: int = 8
     ansatz: str = "ry_cnot"
-    entangler: str = "chain"
+    entangler: str | None = None
     source: str = "circuit"
     widths: tuple[int, ...] | None = None
     activation: str | None = None
@@ -156,6 +157,7 @@ class QPAConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) is not None:
                 require_choice(f"qpa.{key}", getattr(self, key), allowed)
+        check_ansatz("qpa.ansatz", self.ansatz)
         for key, (needed, good) in RANGES.items():
             value = getattr(self, key)
             if not (good(value) or (value is None and key in PRESETS[self.preset])):

@@ -7,7 +7,7 @@ import numpy as np
 import peft
 from transformers import Trainer
 
-from qpeft.circuits import Circuit
+from qpeft.circuits import Circuit, own_entangler
 from qpeft.qpa import QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import CurvePoint, Quantum, RunInfo, RunSpec, TrainInfo
@@ -111,7 +111,7 @@ def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | No
         n_qubits=circuit.n_qubits,
         depth=config.depth,
         ansatz=config.ansatz,
-        entangler="none" if config.source == "no_entangler" else config.entangler,
+        entangler="none" if config.source == "no_entangler" else config.entangler or own_entangler(config.ansatz),
         source=config.source,
         preset=config.preset,
         n_angles=circuit.n_parameters if circuits else 0,
@@ -129,7 +129,7 @@ def generator_block(optimizer: QPAOptimizer) -> Quantum:
         n_qubits=generator.n_qubits,
         depth=config.depth,
         ansatz=config.ansatz,
-        entangler="none" if config.source == "no_entangler" else config.entangler,
+        entangler="none" if config.source == "no_entangler" else config.entangler or own_entangler(config.ansatz),
         source=config.source,
         preset=config.preset,
         n_angles=generator.n_angles,

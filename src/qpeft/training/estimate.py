@@ -13,11 +13,11 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM
 
 from qpeft.circuits import Circuit, Cost, circuit_cost
+from qpeft.circuits.setting import read_setting
 from qpeft.errors import ModelError
 from qpeft.qpa import Generator
 from qpeft.quantum import Execution, Gradient, Shots, open_backend
 from qpeft.quantum.backends.ibm import REPETITION
-from qpeft.circuits.setting import read_setting
 from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method

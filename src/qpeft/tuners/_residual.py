@@ -1,6 +1,6 @@
 """The part all our tuners share: a module of the base model with a trained delta after, beside or before it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -60,10 +60,13 @@ class ResidualConfig(PeftConfig):  # type: ignore[misc]
         write_card(save_directory)
 
 
+Choice = Iterable[str] | Callable[[str, str], None]
+
+
 def check_fields(
-    config: ResidualConfig, checks: dict[str, tuple[str, Any]], choices: dict[str, Iterable[str]] | None = None
+    config: ResidualConfig, checks: dict[str, tuple[str, Any]], choices: dict[str, Choice] | None = None
 ) -> None:
-    """Check values against (what is required in words, predicate) or the allowed words, all faults at once.
+    """Check values against (what is required in words, predicate), or words against those allowed or by a function.
 
     Raises:
         ConfigError: One line a fault: the key as typed, what was required, what came.
@@ -71,7 +74,8 @@ def check_fields(
     faults = []
     for key, allowed in (choices or {}).items():
         try:
-            require_choice(f"{config.METHOD}.{key}", str(getattr(config, key)), allowed)
+            check = allowed if callable(allowed) else partial(require_choice, allowed=allowed)
+            check(f"{config.METHOD}.{key}", str(getattr(config, key)))
         except ConfigError as fault:
             faults.append(str(fault))
     faults += [

@@ -86,8 +86,8 @@ def test_all_faults_are_named_at_once() -> None:
     [
         ({"placement": "attn"}, "qaa.placement must be one of attention, feed_forward, both, head; got 'attn'"),
         ({"insertion": "befor"}, "after, parallel, before; got 'befor'; nearest: before"),
-        ({"entangler": "all"}, "chain, ring, all_to_all, none; got 'all'"),
-        ({"entangler": None}, "got 'None'"),
+        ({"entangler": "all"}, "qaa.entangler must be one of chain, .*; got 'all'"),
+        ({"ansatz": "two_local:gate=crw"}, "qaa.ansatz two_local: gate must be one of .*; nearest: cr"),
         ({"source": "frozn"}, "nearest: frozen"),
         ({"ansatz": 3}, "qaa.ansatz must be one of .*; got '3'"),
         ({"preset": ["paper"]}, "qaa.preset must be one of"),

@@ -1,13 +1,12 @@
 """QAAConfig: where the circuits go, what they are, and what is left open by the paper, as named fields."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from qpeft.circuits import ANSATZE, ENTANGLERS
+from qpeft.circuits import ENTANGLERS, check_ansatz, own_entangler
 from qpeft.quantum.layer import READOUTS
-from qpeft.tuners._residual import INSERTIONS, ResidualConfig, check_fields
+from qpeft.tuners._residual import INSERTIONS, Choice, ResidualConfig, check_fields
 from qpeft.tuners._sites import PLACEMENTS
 
 # What the paper's count of trainable numbers needs, what its text says, and what we recommend.
@@ -36,12 +35,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 SOURCES = ("circuit", "frozen", "no_entangler", "mlp", "quadratic", "linear")
 WIDTHS = ("model", "padded")
-CHOICES: dict[str, Iterable[str]] = {
+CHOICES: dict[str, Choice] = {
     "preset": PRESETS,
     "placement": PLACEMENTS,
     "insertion": INSERTIONS,
-    "ansatz": ANSATZE,
-    "entangler": ENTANGLERS,
+    "ansatz": check_ansatz,
+    "entangler": (*ENTANGLERS, "None"),
     "readout": READOUTS,
     "width": WIDTHS,
     "source": SOURCES,
@@ -87,8 +86,10 @@ class QAAConfig(ResidualConfig):
         placement: ``attention``, ``feed_forward``, ``both`` or ``head`` (before the output head), by model family;
             ignored where ``target_modules`` names modules.
         insertion: ``after`` a module (the paper), ``parallel`` to it, or ``before`` it.
-        ansatz: Circuit family: ``rx_cnot`` (the paper), ``ry_cnot``, ``rxrz_cnot`` or ``ryrz_cnot``.
-        entangler: ``chain`` (the paper), ``ring``, ``all_to_all`` or ``none``.
+        ansatz: Circuit family: ``rx_cnot`` (the paper), ``ry_cnot``, ``rxrz_cnot``, ``ryrz_cnot``, or another name of
+            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``.
+        entangler: ``chain`` (the paper), ``ring``, ``all_to_all``, ... (`qpeft.circuits.ENTANGLERS`) or ``none``; None
+            is the ansatz's own.
         depth: Circuit layers L (1 in the paper).
         readout: ``pauli_z`` (the paper), one value a wire, or ``probabilities`` of the wires' outcomes.
         wires: Measured qubits; None is all. 2^k numbers are read from k wires as probabilities.
@@ -111,7 +112,7 @@ class QAAConfig(ResidualConfig):
     placement: str | None = None
     insertion: str = "after"
     ansatz: str | None = None
-    entangler: str = "chain"
+    entangler: str | None = None
     depth: int | None = None
     readout: str = "pauli_z"
     wires: list[int] | None = None
@@ -128,3 +129,5 @@ class QAAConfig(ResidualConfig):
             if getattr(self, key) is None:
                 setattr(self, key, value)
         check_fields(self, CHECKS, CHOICES)
+        if self.entangler is None and (own := own_entangler(str(self.ansatz))) in ENTANGLERS:
+            self.entangler = own
