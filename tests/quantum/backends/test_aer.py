@@ -1,5 +1,6 @@
 """The Aer backend: noise as Aer itself has it, readout as calibrated, transpiled once, routed and labelled right."""
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,12 @@ def fake(name: str) -> Any:
 def every_gate(n_qubits: int) -> Circuit:
     """Each gate of the table once or more, on changing wires, between rotations."""
     operations: list[Operation] = []
+    count = itertools.count()
     for number, gate in enumerate(GATES.values()):
-        wires = ((number % n_qubits), ((number + 1) % n_qubits))[: gate.n_qubits]
+        wires = tuple((number + place) % n_qubits for place in range(gate.n_qubits))
         operations.append(Operation("ry", (wires[0],), 0.3 + number))
-        angle = Parameter(sum(isinstance(op.angle, Parameter) for op in operations)) if gate.n_angles else None
-        operations.append(Operation(gate.name, wires, angle))
+        angles = tuple(Parameter(next(count)) for _ in range(gate.n_angles))
+        operations.append(Operation(gate.name, wires, angles or None))
     return Circuit(n_qubits, tuple(operations))
 
 

@@ -1,4 +1,4 @@
-"""Random circuits of a line of qubits, from the whole gate table."""
+"""Random circuits of a line of qubits, of the gates that noise is told for."""
 
 import random
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from qpeft.circuits import GATES, Circuit, Operation, Parameter
 def make_line_circuit(seed: int, n_qubits: int, n_gates: int, *, anywhere: bool = False) -> Circuit:
     """Fixed gates, rotations by fixed angles and by parameters, some shared; pairs are neighbours unless anywhere."""
     dice = random.Random(seed)
-    names = [name for name, gate in GATES.items() if gate.n_qubits <= n_qubits]
+    names = [name for name, gate in GATES.items() if gate.n_qubits <= n_qubits and not gate.pieces]
     operations: list[Operation] = []
     count = 0
     for _ in range(n_gates):

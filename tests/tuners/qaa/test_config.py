@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from qpeft.circuits import ANSATZE
 from qpeft.errors import ConfigError
 from qpeft.tuners import QAAConfig
 from qpeft.tuners.qaa.config import PRESETS
@@ -72,7 +73,7 @@ def test_all_faults_are_named_at_once() -> None:
     lines = str(caught.value).splitlines()
     assert lines == [
         "qaa.preset must be one of paper, text, recommended; got 'papr'; nearest: paper",
-        "qaa.ansatz must be one of ry_cnot, rx_cnot, rxrz_cnot, ryrz_cnot; got 'rx_cnto'; nearest: rx_cnot",
+        f"qaa.ansatz must be one of {', '.join(ANSATZE)}; got 'rx_cnto'; nearest: rx_cnot",
         "qaa.readout must be one of pauli_z, probabilities; got 'pauli'; nearest: pauli_z",
         "qaa.width must be one of model, padded; got 'modle'; nearest: model",
         "qaa.depth must be a whole number of at least 1; got 0",
