@@ -190,9 +190,6 @@ def queue(qml: Any, operation: Operation, theta: Any) -> None:
     values: list[Any] = [_value(angle, theta) if isinstance(angle, Parameter) else angle for angle in operation.angles]
     if operation.gate in _ADJOINT:
         qml.adjoint(getattr(qml, _ADJOINT[operation.gate])(wires=operation.wires))
-    elif operation.gate == "u":
-        # U3 cannot be run with torch's angles on every device.
-        qml.Rot(values[2], values[0], values[1], wires=operation.wires)
     elif operation.gate in NAMES:
         getattr(qml, NAMES[operation.gate])(*values, wires=operation.wires)
     elif operation.gate == "rbs":

@@ -13,6 +13,7 @@ from qpeft.errors import BackendError, import_extra
 from qpeft.quantum.backends._evaluations import evaluations_of, leading_axes, seed_of
 from qpeft.quantum.engine.simulate import require_shapes
 from qpeft.quantum.shots import Shots
+from qpeft.quantum.simple import simple
 
 # Devices of PennyLane itself that are told how to draw their samples; plug-ins of vendors have their own ways.
 SEEDED = ("default.qubit", "default.mixed", "lightning.qubit", "lightning.gpu", "lightning.kokkos")
@@ -65,6 +66,8 @@ class PennyLaneBackend:
         Raises:
             BackendError: a value or a gradient is not finite.
         """
+        # Not every device runs every gate with torch's angles: default.mixed has no PhaseShift and no U3 then.
+        circuit, angles = simple(circuit, angles)
         if self.differentiable:
             return self._differentiable(circuit, angles, states)
         asked = evaluations_of(circuit, angles, states)
