@@ -136,7 +136,7 @@ def twin_verdict(records: Iterable[RunRecord], quantum_label: str, twin_labels: 
     """One sentence for each twin: did the trained circuit contribute anything?
 
     The twins are one family: p-values are Holm-adjusted for their number, and so are the verdicts. In 1500 simulated
-    families of 5 twins on 3 seeds, variances of results/wikitext2, 4.0 % had a false verdict where all were equal,
+    families of 5 twins on 3 seeds, variances of results/wikitext2, 3.7 % had a false verdict where all were equal,
     and twins better or worse by the true smallest effect were found in 85 % (tests/report/test_verdict.py).
 
     Args:
