@@ -62,3 +62,7 @@ def test_no_committed_verdict_on_a_circuit_changes(coverage: ModuleType) -> None
             twins += len(pairs)
             assert coverage.changed(pairs) == [], folder.name
     assert twins >= 19
+
+
+def test_the_page_lists_the_committed_verdicts(coverage: ModuleType) -> None:
+    assert coverage.PAGE.read_text("utf-8").endswith(coverage.committed_verdicts())
