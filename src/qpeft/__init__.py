@@ -12,6 +12,7 @@ from qpeft._registration import register_with_peft
 
 if TYPE_CHECKING:
     from qpeft.circuits import build_ansatz as build_ansatz
+    from qpeft.errors import QpeftError as QpeftError
     from qpeft.qpa import QPAConfig as QPAConfig
     from qpeft.qpa import QPAOptimizer as QPAOptimizer
     from qpeft.qpa import save_adapter as save_adapter
@@ -40,6 +41,7 @@ _HOMES = {
     "SoraConfig": "qpeft.tuners",
     "QPAConfig": "qpeft.qpa",
     "QPAOptimizer": "qpeft.qpa",
+    "QpeftError": "qpeft.errors",
     "build_ansatz": "qpeft.circuits",
     "load_base": "qpeft.training.models",
     "prune": "qpeft.tuners",

@@ -62,6 +62,14 @@ class ConnectionLostError(BackendError):
     """The service could not be reached; the same call later goes on where this one stopped."""
 
 
+class StorageError(QpeftError, OSError):
+    """A file or folder cannot be read or written: a full or read-only disk, no permission, too long a name."""
+
+
+class ResourceError(QpeftError, MemoryError):
+    """What was asked for does not fit in the memory of this machine."""
+
+
 class MissingExtraError(QpeftError, ImportError):
     """An optional library is needed; the message holds the install command."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qpeft.errors import RecordError
+from qpeft.errors import RecordError, StorageError
 from qpeft.records import PLAN, RECORD, RunRecord, RunSpec, find_records, read_record, write_atomically, write_record
 
 Make = Callable[..., RunRecord]
@@ -59,7 +59,7 @@ def test_failed_writing_keeps_the_old_file(where: str, tmp_path: Path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(where, full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(StorageError, match=r"writing .*x.json: the disk is full; make room"):
         write_atomically(path, "new")
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

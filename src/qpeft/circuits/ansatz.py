@@ -12,6 +12,8 @@ from qpeft.errors import CircuitError, ConfigError, require_choice
 
 # More layers than anybody trains; a typing slip such as 100000 would build circuits for hours.
 MOST_DEPTH = 4096
+# Far more than a state vector or any device holds; the pairs of all_to_all grow with the square.
+MOST_QUBITS = 1024
 
 
 @dataclass(frozen=True)
@@ -235,9 +237,10 @@ def build_ansatz(
         ConfigError: no family or entangler has this name, or the ansatz has no entangler to change.
         CircuitError: n_qubits or depth is out of range, or the circuit is of another size.
     """
-    if n_qubits < 1 or not 1 <= depth <= MOST_DEPTH:
+    if not 1 <= n_qubits <= MOST_QUBITS or not 1 <= depth <= MOST_DEPTH:
         raise CircuitError(
-            f"an ansatz needs n_qubits >= 1 and depth from 1 to {MOST_DEPTH}; got n_qubits={n_qubits}, depth={depth}"
+            f"an ansatz needs n_qubits from 1 to {MOST_QUBITS} and depth from 1 to {MOST_DEPTH}; got "
+            f"n_qubits={n_qubits}, depth={depth}"
         )
     if entangler is not None:
         require_choice("entangler", entangler, ENTANGLERS)

@@ -2,6 +2,8 @@
 
 import os
 import sys
+import tempfile
+import traceback
 import warnings
 from typing import Annotated
 
@@ -25,6 +27,7 @@ from qpeft.cli import (
     train,
 )
 from qpeft.errors import ConfigError, QpeftError
+from qpeft.foreign import as_ours, first_line
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 GO_ON = "Interrupted; run the same command again to go on."
@@ -87,14 +90,18 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # peft asks transformers for a property by its old name; the user can do nothing about it.
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-    sys.exit(run(arguments))
+    try:
+        code = run(arguments)
+    except Exception as error:
+        code = stop(own_fault(error), FAILED)
+    sys.exit(code)
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of a command line; errors are printed to stderr."""
+    """The exit code of a command line; errors are printed to stderr, and faults of qpeft itself pass through."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        result = app(args=[dashed(word) for word in words], standalone_mode=False)
+        result = app(args=[dashed(word) for word in map(readable, words)], standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return stop(GO_ON, INTERRUPTED)
     except typer.TyperException as error:
@@ -103,10 +110,49 @@ def run(arguments: list[str] | None = None) -> int:
         return stop(f"Error: {error}", USAGE)
     except QpeftError as error:
         return stop(f"Error: {error}", FAILED)
+    except BrokenPipeError:
+        # `qpeft draw | head`: nobody reads on, so there is nobody to tell; what is buffered has no way out either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        known = as_ours(error)
+        if known is None:
+            raise
+        return stop(f"Error: {known}", FAILED)
     # Typer turns Ctrl-C inside a command into this code and says nothing.
     if result == INTERRUPTED:
         return stop(GO_ON, INTERRUPTED)
     return result if isinstance(result, int) else 0
+
+
+def own_fault(error: Exception) -> str:
+    """The words for an error that nothing outside of qpeft explains; its trace is kept in a file, for a report."""
+    trace = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="qpeft-fault-", suffix=".txt", delete=False, encoding="utf-8", errors="backslashreplace"
+        ) as file:
+            file.write(trace)
+        where = f"the trace is in {file.name}"
+    except OSError:
+        where = f"the trace:\n{trace}"
+    return (
+        f"Error: this is a fault of qpeft, not yours: {type(error).__name__}: {first_line(error)}; please report it "
+        f"with the command you typed; {where}"
+    )
+
+
+def readable(word: str) -> str:
+    """A word of the command line that is text.
+
+    Raises:
+        ConfigError: Its bytes are no UTF-8; no record or page could hold it.
+    """
+    try:
+        word.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"the command line must be UTF-8 text; {word!r} is not") from error
+    return word
 
 
 def dashed(word: str) -> str:

@@ -10,7 +10,9 @@ EXAMPLE = "Example:  qpeft ablate runs/mine --seed 0 --seed 1 --seed 2 --out run
 
 def command(
     run: Annotated[Path, typer.Argument(help="A finished run of qpa or qaa (a folder with record.json).")],
-    seed: Annotated[list[int] | None, typer.Option(help="A seed; give it several times. 0 to 4 by default.")] = None,
+    seed: Annotated[
+        list[int] | None, typer.Option(min=0, max=2**32 - 1, help="A seed; give it several times. 0 to 4 by default.")
+    ] = None,
     learning_rate: Annotated[
         list[float] | None, typer.Option(help="A rate to try for every row; several times. Around the run's own.")
     ] = None,

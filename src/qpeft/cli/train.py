@@ -28,7 +28,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     data: Annotated[str | None, typer.Option(help="embedded, a folder, a file, or a hub name.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of adapter, generator and data order.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of adapter, generator and data order.")] = 0,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.batch_size=4")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of this run; runs/train/NAME by default.")] = None,
     report_to: Annotated[list[str] | None, typer.Option(help=REPORT_TO)] = None,

@@ -15,6 +15,7 @@ from transformers import AutoConfig, PreTrainedModel
 
 from qpeft.card import write_card
 from qpeft.errors import ConfigError, ExportError
+from qpeft.foreign import ours
 from qpeft.qpa.config import QPAConfig
 from qpeft.qpa.generator import Generator
 from qpeft.qpa.optimizer import QPAOptimizer
@@ -24,6 +25,7 @@ CONFIG = "qpa_config.json"
 WEIGHTS = "adapter_model.safetensors"
 
 
+@ours("saving the adapter")
 def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer | None = None) -> Path:
     """Save a peft model's adapter, and QPA's generator if there is one; all of it or nothing.
 
@@ -41,6 +43,7 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
 
     Raises:
         ExportError: The file written does not hold the tensors of the model.
+        StorageError: It cannot be written.
     """
     if optimizer is not None:
         optimizer.absorb()

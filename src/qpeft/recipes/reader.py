@@ -1,5 +1,6 @@
 """Read YAML: floats like 1e-3, line numbers of keys, ``extends``, and ``--set a.b=c``; never code."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,12 @@ from typing import Any
 import yaml
 
 from qpeft.errors import ConfigError
+
+# A recipe is some kilobytes; larger texts would keep the parser busy for minutes.
+MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 20, 50_000, 50
+# Only what JSON can hold is a value: a record is JSON. A date stays the text it was typed as.
+KINDS = {*(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")), "!"}
+MERGE = "tag:yaml.org,2002:merge"
 
 
 class Loader(yaml.SafeLoader):
@@ -16,27 +23,97 @@ class Loader(yaml.SafeLoader):
         """Build a mapping; plain YAML would silently keep the last of two equal keys."""
         seen: set[str] = set()
         for key, _ in node.value:
-            if key.tag != "tag:yaml.org,2002:merge" and key.value in seen:
+            if key.tag == MERGE:
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a word", key.start_mark)
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands twice", key.start_mark)
-            seen.add(str(key.value))
+            seen.add(key.value)
+            # A key is the text that stands there, also where it looks like a number, a date or a yes.
+            key.tag = "tag:yaml.org,2002:str"
         return super().construct_mapping(node, deep)
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """Build a value; PyYAML lets Python's own errors through where a value does not fit its tag."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"this is no {kind}: {error}", node.start_mark
+            ) from error
 
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in found if not tag.endswith((":timestamp", ":value"))]
+    for first, found in Loader.yaml_implicit_resolvers.items()
+}
 Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9][0-9_]*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 
 
 def parse(text: str, where: str) -> Any:
-    """The value of a YAML text.
+    """The value of a YAML text: texts, numbers, true, false, null, lists and mappings with texts as keys.
 
     Raises:
-        ConfigError: The text is no YAML.
+        ConfigError: The text is no YAML, holds other kinds of values, or is too large or too deep for a recipe.
     """
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{where}: a recipe has at most {MOST_BYTES:,} characters; got {len(text):,}")
+    loader: Loader | None = None
     try:
-        return yaml.load(text, Loader)
+        # Also the constructor reads the text: its first characters tell the encoding.
+        loader = Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        check_node(node, {}, 0)
+        return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ConfigError(f"{where}: no valid YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{where}: no valid YAML: it is nested too deeply for a recipe") from error
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+def check_node(node: yaml.Node, sizes: dict[int, int], depth: int) -> int:
+    """How many values a node holds, each alias counted as what it stands for.
+
+    Raises:
+        ConstructorError: A value is of a kind no record can hold, or there are too many, or too deep.
+    """
+
+    def refuse(what: str) -> yaml.constructor.ConstructorError:
+        return yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+
+    if id(node) in sizes:
+        if not sizes[id(node)]:
+            raise refuse("it holds itself through an alias")
+        return sizes[id(node)]
+    if depth > DEEPEST:
+        raise refuse(f"it is nested more than {DEEPEST} deep")
+    # PyYAML names what it has no kind for when it builds it.
+    if node.tag.startswith("tag:yaml.org,2002:") and ":python/" not in node.tag and node.tag not in {*KINDS, MERGE}:
+        raise refuse(f"a value of kind {node.tag.rpartition(':')[2]} cannot stand in a recipe")
+    shape = {"seq": yaml.SequenceNode, "map": yaml.MappingNode}.get(node.tag.rpartition(":")[2], yaml.ScalarNode)
+    if node.tag != "!" and not isinstance(node, shape):
+        raise refuse(f"this is no {node.tag.rpartition(':')[2]}")
+    sizes[id(node)] = 0
+    parts: list[yaml.Node] = []
+    if isinstance(node, yaml.ScalarNode):
+        if any("\ud800" <= letter <= "\udfff" or letter == "\0" for letter in node.value):
+            raise refuse("it holds a character that no text file can")
+    else:
+        parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+    total = 1 + sum(check_node(part, sizes, depth + 1) for part in parts)
+    if total > MOST_VALUES:
+        raise refuse(f"it stands for more than {MOST_VALUES:,} values")
+    sizes[id(node)] = total
+    return total
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -61,7 +138,10 @@ def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
     current: Path | None = path
     while current is not None:
         # Resolved, so that a cycle through ../ is seen as one.
-        place = current.resolve()
+        try:
+            place = current.resolve()
+        except (OSError, RuntimeError) as error:  # a loop of links, until Python 3.13 and from it on
+            raise ConfigError(f"a recipe was expected at {current}: {error}; see `qpeft recipes`") from error
         if place in found:
             raise ConfigError(f"{path} extends itself through {' -> '.join(p.name for p in [*found, place])}")
         body = read_file(current)
@@ -74,7 +154,7 @@ def chain(path: Path) -> list[tuple[Path, dict[str, Any]]]:
 def parent_file(place: Path, name: str) -> Path:
     """The file that ``extends`` names: one beside the recipe, else one that ships with qpeft (``demo``)."""
     beside = place.parent / name
-    if beside.exists():
+    if os.path.lexists(beside):
         return beside
     shipped = Path(__file__).parent.rglob("*.yaml")
     return next((path for path in shipped if name in (path.name, path.stem)), beside)
@@ -87,6 +167,11 @@ def read_file(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, is no text, or is no mapping.
     """
     try:
+        # A pipe or a device would never end.
+        if path.exists() and not path.is_file():
+            raise ConfigError(f"a recipe was expected at {path}, which is no file; see `qpeft recipes`")
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(f"{path}: a recipe has at most {MOST_BYTES:,} bytes; got {path.stat().st_size:,}")
         body = parse(path.read_text("utf-8"), str(path))
     except OSError as error:
         raise ConfigError(f"a recipe was expected at {path}: {error.strerror}; see `qpeft recipes`") from error

@@ -1,5 +1,6 @@
 """Recipe: a comparison as YAML - differences from a named base, every method a mapping, checked as a whole."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -17,7 +18,7 @@ from qpeft.records import (
     RunSpec,
     TrainSpec,
 )
-from qpeft.records.spec import Strict
+from qpeft.records.spec import Seed, Strict
 
 FOLDER = Path(__file__).parent
 SECTIONS: dict[str, type[BaseModel]] = {
@@ -48,8 +49,8 @@ class Recipe(Strict):
     execution: ExecutionSpec = Field(ExecutionSpec(), description="of every method with a circuit")
     methods: dict[str, dict[str, Any]] = Field(min_length=1, description="label: method")
     baseline: str | None = Field(None, description="label to compare with; the first method by default")
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
-    learning_rates: list[Annotated[float, Field(gt=0)]] = Field(
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1)
+    learning_rates: list[Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
         [], description="grid tried for every trained method on validation"
     )
 
@@ -76,7 +77,7 @@ def find_recipe(name: str) -> Path:
     if name in packaged():
         return packaged()[name]
     path = Path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         known = packaged()
         raise ConfigError(
             f"a recipe name ({', '.join(known)}) or a YAML file was expected; got {name!r}{nearest(name, known)}"

@@ -1,5 +1,6 @@
 """StudyRecipe: a measurement as YAML - which study, its settings, and what the paper says about it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def find_study(name: str) -> Path:
     """
     known = packaged_studies()
     path = known.get(name, Path(name))
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - Path.is_file raises where a name is too long
         raise ConfigError(
             f"a study's name ({', '.join(known)}) or a YAML file was expected; got {name!r}{nearest(name, known)}"
         )

@@ -6,6 +6,7 @@ from qpeft.records.lock import holding as holding
 from qpeft.records.lock import holding_file as holding_file
 from qpeft.records.peft_layout import final_row as final_row
 from qpeft.records.peft_layout import peft_layout as peft_layout
+from qpeft.records.place import require_place as require_place
 from qpeft.records.plan import Selection as Selection
 from qpeft.records.plan import best_rate as best_rate
 from qpeft.records.plan import finals as finals

@@ -2,11 +2,15 @@
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 SPEC_VERSION = 1
+# What torch, numpy and transformers all take as a seed, and a count that no machine works off: far above it numbers
+# no longer fit where libraries keep them.
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+MOST = 10**9
 
 
 class Strict(BaseModel):
@@ -54,30 +58,30 @@ class DataSpec(Strict):
     loss: Literal["masked", "padded"] = Field(
         "masked", description="masked: real tokens only; padded: padding counts too, as the QPA authors do"
     )
-    max_length: int = Field(128, ge=8, description="tokens a row")
+    max_length: int = Field(128, ge=8, le=MOST, description="tokens a row")
     drop_empty: bool = Field(True, description="leave empty lines out")
-    train_rows: int | None = Field(None, ge=1, description="use only the first rows of the training split")
-    eval_rows: int | None = Field(None, ge=1, description="use only the first rows of validation and test")
-    seed: int = Field(0, description="seed of the split when the data has none of its own")
+    train_rows: int | None = Field(None, ge=1, le=MOST, description="use only the first rows of the training split")
+    eval_rows: int | None = Field(None, ge=1, le=MOST, description="use only the first rows of validation and test")
+    seed: Seed = Field(0, description="seed of the split when the data has none of its own")
 
 
 class TrainSpec(Strict):
     """The optimisation of one run; equal for every method of a comparison unless a method says otherwise."""
 
-    steps: int = Field(200, ge=1, description="optimizer steps")
-    batch_size: int = Field(8, ge=1, description="rows a micro-batch")
-    gradient_accumulation: int = Field(1, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    steps: int = Field(200, ge=1, le=MOST, description="optimizer steps")
+    batch_size: int = Field(8, ge=1, le=MOST, description="rows a micro-batch")
+    gradient_accumulation: int = Field(1, ge=1, le=MOST)
+    learning_rate: float = Field(1e-3, gt=0, allow_inf_nan=False)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    weight_decay: float = Field(0.0, ge=0)
-    adam_eps: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False)
+    adam_eps: float = Field(1e-8, gt=0, allow_inf_nan=False)
     scheduler: Literal["linear", "cosine", "constant"] = "linear"
-    warmup_steps: int = Field(0, ge=0)
-    max_grad_norm: float = Field(1.0, ge=0, description="0 switches clipping off")
+    warmup_steps: int = Field(0, ge=0, le=MOST)
+    max_grad_norm: float = Field(1.0, ge=0, allow_inf_nan=False, description="0 switches clipping off")
     precision: Literal["float32", "bf16"] = "float32"
     gradient_checkpointing: bool = False
-    checkpoint_steps: int = Field(0, ge=0, description="steps between checkpoints; 0: only at the end")
-    log_steps: int = Field(5, ge=1)
+    checkpoint_steps: int = Field(0, ge=0, le=MOST, description="steps between checkpoints; 0: only at the end")
+    log_steps: int = Field(5, ge=1, le=MOST)
 
 
 class BertScoreSpec(Strict):
@@ -85,7 +89,10 @@ class BertScoreSpec(Strict):
 
     encoder: str = Field(description="a folder with an encoder and its tokenizer, or a hub name")
     layer: int | None = Field(
-        None, ge=1, description="layer compared; none: the one bert-score has tuned for this encoder, else the last"
+        None,
+        ge=1,
+        le=MOST,
+        description="layer compared; none: the one bert-score has tuned for this encoder, else the last",
     )
     rescale: bool = Field(False, description="rescale with the English baseline bert-score has for this encoder")
 
@@ -93,9 +100,9 @@ class BertScoreSpec(Strict):
 class GenerationSpec(Strict):
     """Answers written by the model, greedily, and scored by BLEU, ROUGE and, with an encoder, BERTScore."""
 
-    rows: int | None = Field(None, ge=1, description="answer only the first rows; none: all")
-    max_new_tokens: int = Field(128, ge=1, description="the most tokens of an answer")
-    batch_size: int = Field(8, ge=1, description="prompts a batch; in half precision it can change answers")
+    rows: int | None = Field(None, ge=1, le=MOST, description="answer only the first rows; none: all")
+    max_new_tokens: int = Field(128, ge=1, le=MOST, description="the most tokens of an answer")
+    batch_size: int = Field(8, ge=1, le=MOST, description="prompts a batch; in half precision it can change answers")
     stop: tuple[str, ...] = Field((), description="tokens that end an answer, besides the end token")
     bertscore: BertScoreSpec | None = Field(None, description="none: BERTScore is left out")
 
@@ -103,8 +110,8 @@ class GenerationSpec(Strict):
 class EvalSpec(Strict):
     """What is measured, and how."""
 
-    batch_size: int = Field(16, ge=1)
-    stride: int | None = Field(None, ge=1, description="new tokens a window for rows longer than max_length")
+    batch_size: int = Field(16, ge=1, le=MOST)
+    stride: int | None = Field(None, ge=1, le=MOST, description="new tokens a window for rows longer than max_length")
     padded: bool = Field(True, description="also measure the papers' padded perplexity")
     token_accuracy: bool = later(False, "also measure token accuracy, in the same pass as perplexity")
     generation: GenerationSpec | None = later(None, "answers to the test prompts, scored; none: no answers")
@@ -130,7 +137,7 @@ class RunSpec(Strict):
 
     method: MethodSpec
     label: str = Field(description="the name of the row in the comparison table")
-    seed: int = 0
+    seed: Seed = 0
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec()
     train: TrainSpec = TrainSpec()
@@ -162,7 +169,7 @@ class Comparison(Strict):
     title: str
     baseline: str = Field(description="label every other method is compared with")
     runs: tuple[RunSpec, ...] = Field(description="one spec a label; seed and learning rate are filled in")
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     learning_rates: tuple[float, ...] = Field((), description="grid for every trained method; empty: no tuning")
     tune_seed: int = Field(1000, description="seed of the tuning runs, none of the final ones")
 

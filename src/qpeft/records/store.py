@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from qpeft.errors import RecordError
+from qpeft.foreign import ours
 from qpeft.records.record import RunRecord
 
 RECORD = "record.json"
@@ -15,19 +16,24 @@ PLAN = "plan.json"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write text to a temporary name in the same folder, flush it to disk, rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    """Write text to a temporary name in the same folder, flush it to disk, rename it into place.
+
+    Raises:
+        StorageError: the disk is full or read-only, or no file can have this name.
+    """
+    with ours(f"writing {path}"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).chmod(0o644)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
 
 
 def write_record(record: RunRecord, path: Path) -> None:

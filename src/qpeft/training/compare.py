@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from qpeft.errors import ConfigError, LockError
-from qpeft.records import Comparison, RunRecord, RunSpec, best_rate, finals, tunable, write_atomically
+from qpeft.foreign import as_ours
+from qpeft.records import (
+    Comparison,
+    RunRecord,
+    RunSpec,
+    best_rate,
+    finals,
+    require_place,
+    tunable,
+    write_atomically,
+)
 from qpeft.training.callbacks import Progress, Silent
 from qpeft.training.methods import check_method
 from qpeft.training.run import train_run
@@ -49,8 +59,10 @@ def run_comparison(
     Raises:
         ConfigError: Methods of the comparison or trackers cannot be used; nothing was run.
         MissingExtraError: A tracker is not installed; nothing was run.
+        StorageError: The folder cannot be written; nothing was run.
     """
     check_trackers(report_to)
+    require_place(folder)
     progress = progress or ComparisonProgress()
     outcome = Outcome()
     progress.plan(len(planned(comparison)))
@@ -151,9 +163,11 @@ def attempt(
         shown.note(f"left for later: {error}")
         raise
     except Exception as error:  # a night of other runs must not end with this one
+        error = as_ours(error) or error
         message = f"{type(error).__name__}: {error}"
         outcome.failures[spec.folder()] = message
-        write_atomically(place / "error.txt", traceback.format_exc())
+        with suppress(OSError):  # the disk may be what failed
+            write_atomically(place / "error.txt", traceback.format_exc())
         progress.end(spec, message)
         return None
     (place / "error.txt").unlink(missing_ok=True)

@@ -21,7 +21,7 @@ from qpeft.quantum.backends.ibm import REPETITION
 from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method
-from qpeft.training.models import UNREADABLE, load_config, unreachable
+from qpeft.training.models import load_config, reading
 from qpeft.tuners import QAADelta
 from qpeft.tuners.qaa.layer import MIXED
 
@@ -164,11 +164,8 @@ def empty_model(spec: ModelSpec) -> Any:
         ModelError: There is no config of a causal language model.
     """
     config = load_config(spec)
-    try:
-        with torch.device("meta"):
-            return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, spec.dtype))
-    except UNREADABLE as error:
-        raise unreachable(spec.name, error) from error
+    with reading(spec.name), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, dtype=getattr(torch, spec.dtype))
 
 
 def attach(model: Any, spec: RunSpec) -> Built:

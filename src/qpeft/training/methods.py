@@ -1,6 +1,7 @@
 """The one dict of all methods: from a MethodSpec to a model that is ready to train."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from qpeft.tuners.sora import parameter_groups
 from qpeft.tuners.sora.callback import SoraCallback
 
 EXACT = ExecutionSpec()
+# Options that peft reads as a regular expression where they are one text.
+PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
 
 
 @dataclass
@@ -44,6 +47,10 @@ class Built:
     def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and Parameters that receive gradients."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def trained_bytes(self) -> int:
+        """Bytes of what is trained, as a file will hold it."""
+        return sum(p.numel() * p.element_size() for _, p in self.named_trainable())
 
     def optimizer(self, train: Any) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         """Class and arguments for ``Trainer(optimizer_cls_and_kwargs=...)``."""
@@ -164,11 +171,19 @@ def peft_config(method: MethodSpec) -> Any:
     for key in options:
         if key not in fields:
             raise ConfigError(f"method.{key} is not a field of {known[wanted].__name__}{nearest(key, fields)}")
+    for key, value in options.items():
+        if isinstance(value, str) and key in PATTERNS:
+            try:
+                re.compile(value)
+            except re.error as error:
+                raise ConfigError(
+                    f"method.{key} must be a list of names, or one regular expression; got {value!r}: {error}"
+                ) from error
     try:
         return known[wanted](**options)
     except ConfigError:
         raise
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # peft checks by whatever it does first with a value
         raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
 
 

@@ -1,24 +1,23 @@
 """Base models: load one by a name of the catalogue, from a folder, a .gguf file or the hub; untie a head."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from dataclasses import field as entry
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-from qpeft.errors import ModelError
+from qpeft.errors import ModelError, QpeftError, ResourceError
+from qpeft.foreign import as_ours, first_line
 from qpeft.records import ModelSpec
 from qpeft.training.catalogue import CATALOGUE, locate
 from qpeft.training.digests import base_files, commit_of, sha256_of_all
 from qpeft.training.gguf import load_gguf, load_gguf_config, load_gguf_tokenizer
 from qpeft.training.loaded import check_loaded
-
-# What transformers raises for files that are missing, damaged, or of another model.
-UNREADABLE = (OSError, ValueError, RuntimeError, SafetensorError)
 
 
 @dataclass
@@ -53,19 +52,21 @@ def load_base(spec: ModelSpec | str) -> Base:
     place, dtype = locate(spec.name), getattr(torch, spec.dtype)
     options = {"revision": spec.revision} if spec.revision else {}
     tokenizer = load_tokenizer(spec.name, **options)
-    if place.gguf:
-        model, report, notes = load_gguf(place, dtype)
-    else:
-        try:
+    with reading(spec.name):
+        if place.gguf:
+            model, report, notes = load_gguf(place, dtype)
+        else:
             model, report = AutoModelForCausalLM.from_pretrained(
                 place.source, dtype=dtype, output_loading_info=True, **options
             )
-        except UNREADABLE as error:
-            raise unreachable(spec.name, error) from error
-        notes = []
+            notes = []
     notes += check_loaded(spec, type(model).__name__, report)
+    with reading(spec.name), torch.no_grad():
+        model = model.to(device())
+        # A config that is not of these weights shows with the first token.
+        model(input_ids=torch.tensor([[tokenizer.eos_token_id]], device=device()))
     info = {"name": spec.name, "dtype": spec.dtype, "revision": spec.revision, "sha256": fingerprint(place.path)}
-    return Base(model.to(device()), tokenizer, info | origin_of(place.path, model), notes)
+    return Base(model, tokenizer, info | origin_of(place.path, model), notes)
 
 
 def load_tokenizer(name: str, **options: str) -> Any:
@@ -76,12 +77,11 @@ def load_tokenizer(name: str, **options: str) -> Any:
         MissingExtraError: It is a .gguf file, and the library that reads those is not installed.
     """
     place = locate(name)
-    try:
+    with reading(name):
         tokenizer = (
             load_gguf_tokenizer(place) if place.gguf else AutoTokenizer.from_pretrained(place.source, **options)
         )
-    except UNREADABLE as error:
-        raise error if isinstance(error, ModelError) else unreachable(name, error) from error
+        tokenizer(["a"], verbose=False)  # a setting of the wrong kind shows with the first text
     if tokenizer.eos_token_id is None:
         raise ModelError(f"the tokenizer of {name} has no end token; set eos_token in its tokenizer_config.json")
     if tokenizer.pad_token_id is None:
@@ -100,15 +100,35 @@ def load_config(spec: ModelSpec) -> Any:
     if place.gguf:
         return load_gguf_config(place)
     options = {"revision": spec.revision} if spec.revision else {}
-    try:
+    with reading(spec.name):
         return AutoConfig.from_pretrained(place.source, **options)
-    except UNREADABLE as error:
-        raise unreachable(spec.name, error) from error
 
 
-def unreachable(name: str, error: Exception) -> ModelError:
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """What goes wrong in here is a model's files: missing, damaged, or of another model, in any way libraries tell.
+
+    Raises:
+        ModelError: With the library's words.
+        ResourceError: The memory did not suffice.
+    """
+    try:
+        yield
+    except QpeftError:
+        raise
+    except Exception as error:
+        known = as_ours(error)
+        raise (known if isinstance(known, ResourceError) else unreachable(name, error)) from error
+    except BaseException as error:
+        # What is written in Rust panics at some files, past every Exception.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise unreachable(name, error) from error
+
+
+def unreachable(name: str, error: BaseException) -> ModelError:
     """The error for a model that is neither here nor on the hub, or is damaged."""
-    reason = next(iter(str(error).splitlines()), type(error).__name__)
+    reason = first_line(error)
     return ModelError(
         f"model.name must be a name of `qpeft models` ({', '.join(CATALOGUE)}), a folder with config.json, "
         f"safetensors and a tokenizer, a .gguf file, or a hub name that can be reached; got {name!r}: {reason}"

@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from qpeft.data import encode_texts, load_texts
-from qpeft.errors import ConfigError, ExportError, RecordError
+from qpeft.errors import ConfigError, ExportError, RecordError, ResourceError
+from qpeft.foreign import as_ours, ours
 from qpeft.qpa import save_adapter
 from qpeft.quantum import Backend, open_backend
-from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record
+from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record, require_place
 from qpeft.records.spec import GenerationSpec
 from qpeft.training.digests import data_files
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
@@ -78,9 +79,13 @@ def load_adapter(base: Base, folder: Path) -> Any:
             warnings.filterwarnings("error", ".*missing adapter keys")
             return peft.PeftModel.from_pretrained(base.model, str(folder)).eval()
     except Exception as error:
+        known = as_ours(error)
+        if isinstance(known, ResourceError):
+            raise known from error
         raise ExportError(f"the adapter in {folder} cannot be loaded: {type(error).__name__}: {error}") from error
 
 
+@ours("measuring")
 def measure_saved(
     folder: Path,
     *,
@@ -132,6 +137,7 @@ def move(model: Any, place: Backend, record: RunRecord) -> None:
     run_modules_on(model, place, record.seed)
 
 
+@ours("the export")
 def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False) -> Exported:
     """Write a run's adapter, or its merged model, to a new folder after checking what it computes.
 
@@ -151,6 +157,7 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
     if out.exists():
         raise ExportError(f"the folder to write must be new; {out} exists")
     check_exportable(folder)
+    require_place(out.parent)
     record, base, adapted = open_run(folder)
     probe, tolerance = load_probe(folder / PROBE), TOLERANCES[record.spec.model.dtype]
     loaded = probe_logits(adapted, probe["input_ids"])

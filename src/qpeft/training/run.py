@@ -14,10 +14,21 @@ from transformers.trainer_callback import PrinterCallback
 from qpeft.card import write_card
 from qpeft.data import Encoded, collate_for, encode_texts, features, load_texts
 from qpeft.errors import RecordError
+from qpeft.foreign import ours
 from qpeft.qpa import save_adapter
 from qpeft.qpa.bake import save_generator
 from qpeft.qpa.optimizer import QPAOptimizer
-from qpeft.records import RECORD, RunRecord, RunSpec, final_row, read_record, write_atomically, write_record
+from qpeft.records import (
+    RECORD,
+    RunRecord,
+    RunSpec,
+    final_row,
+    read_record,
+    require_place,
+    write_atomically,
+    write_record,
+)
+from qpeft.records.place import LEAST_BYTES
 from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, step_notes, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
@@ -34,6 +45,7 @@ ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
 OWNER = "identity.txt"
 
 
+@ours("the run")
 def train_run(
     spec: RunSpec, folder: Path, progress: Progress | None = None, report_to: Sequence[str] = ()
 ) -> RunRecord:
@@ -50,11 +62,13 @@ def train_run(
 
     Raises:
         LockError: Another process is at work in the folder.
-        QpeftError: A part of the spec cannot be used; the base model and finished runs are untouched.
+        QpeftError: A part of the spec cannot be used, or the disk or the memory does not suffice; the base model and
+            finished runs are untouched.
     """
     done = finished(spec, folder)
     if done is not None:
         return done
+    require_place(folder)
     with guarded(folder, progress or Silent()) as shown:
         done = finished(spec, folder)  # by another process, since the look above
         if done is not None:
@@ -75,6 +89,8 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     made_of = dataset_info(texts, data, spec.data.name)
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
+    # Weights once at the end, and twice in checkpoints: the least that is going to be written.
+    require_place(folder, LEAST_BYTES + built.trained_bytes() * (3 if spec.train.checkpoint_steps else 1))
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*base.notes, *built.notes):

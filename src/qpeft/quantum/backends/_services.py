@@ -15,6 +15,7 @@ from uuid import uuid4
 import numpy as np
 
 from qpeft.errors import BackendError, ConfigError, ConnectionLostError, JobFailedError, JobTimeoutError
+from qpeft.foreign import first_line
 from qpeft.quantum.backends._devices import calibration_date, cut, fake_device, fake_name
 from qpeft.quantum.backends._evaluations import seed_of
 from qpeft.quantum.backends._qiskit import isa_of, qiskit_module
@@ -71,7 +72,7 @@ class LocalService:
     def find(self, tag: str) -> str | None:
         """The id of the job with this tag."""
         for path in sorted(self.folder.glob("*.json")):
-            if json.loads(path.read_text("utf-8"))["tag"] == tag:
+            if read_job(path)["tag"] == tag:
                 return path.stem
         return None
 
@@ -80,7 +81,7 @@ class LocalService:
         path = self.folder / f"{job_id}.json"
         if not path.exists():
             raise JobFailedError(f"no such job in {self.folder}")
-        job = json.loads(path.read_text("utf-8"))
+        job = read_job(path)
         wait = job["submitted"] + self.queue - time.time()
         time.sleep(max(min(wait, math.inf if timeout is None else timeout), 0))
         if timeout is not None and wait > timeout:
@@ -88,7 +89,10 @@ class LocalService:
         return Outcome(self._run(job))
 
     def _run(self, job: dict[str, Any]) -> Counts:
-        programs = qiskit_module("qiskit.qpy").load(io.BytesIO(base64.b64decode(job["programs"])))
+        try:
+            programs = qiskit_module("qiskit.qpy").load(io.BytesIO(base64.b64decode(job["programs"])))
+        except Exception as error:  # Qiskit reads it byte by byte, and fails in as many ways
+            raise JobFailedError(f"its circuits are damaged: {error}") from error
         counts: Counts = []
         for number, (program, rows) in enumerate(zip(programs, job["angles"], strict=True)):
             # The part of the device under the circuit behaves the same and is a hundred times faster.
@@ -98,6 +102,23 @@ class LocalService:
             sent = sample(open_mode(self.mode, patch.simulator), [pub], job["shots"], job["options"] | simulator)
             counts += counts_of(sent.result())
         return counts
+
+
+def read_job(path: Path) -> dict[str, Any]:
+    """A job as it was written.
+
+    Raises:
+        JobFailedError: the file is damaged.
+    """
+    try:
+        job: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise JobFailedError(f"{path} is damaged: {first_line(error)}; delete it") from error
+    needed = {"tag": str, "submitted": float, "programs": str, "angles": list, "shots": int, "seed": int}
+    for key, kind in {**needed, "options": dict}.items():
+        if not isinstance(job, dict) or not isinstance(job.get(key), kind):
+            raise JobFailedError(f"{path} is damaged: {key} must be a {kind.__name__}; delete it")
+    return job
 
 
 class IBMService:

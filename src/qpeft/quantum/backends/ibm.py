@@ -18,7 +18,7 @@ from qpeft.quantum.backends._evaluations import Evaluations, evaluations_of, see
 from qpeft.quantum.backends._qiskit import Isa, bindings, describe, require_transpiling, to_qiskit, transpile, versions
 from qpeft.quantum.backends._services import IBMService, LocalService
 from qpeft.quantum.backends.desk import Desk, Job, Patience, Prepared, Service
-from qpeft.quantum.backends.journal import Budget, Estimate, Journal
+from qpeft.quantum.backends.journal import Budget, Counts, Estimate, Journal
 from qpeft.quantum.backends.sampling import MODES, Request, Sampling
 from qpeft.quantum.shots import Shots
 
@@ -144,10 +144,23 @@ class IBMBackend:
             job = Job(key, lambda: self._prepare(circuit, asked, seed))
             counts = Desk(journal, self.budget, self.patience).collect(self._service(), job)
         order = np.concatenate([rows for _, rows in asked.groups()])
+        self._check(journal, key, counts, len(order), circuit.n_qubits)
         table = np.empty((len(order), 2**circuit.n_qubits))
         # Twirling may return more shots than were asked for.
         table[order] = [np.array(row) / sum(row) for row in counts]
         return asked.tensor(table, angles)
+
+    def _check(self, journal: Journal, key: str, counts: Counts, evaluations: int, n_qubits: int) -> None:
+        """Refuse counts that this job cannot have given: a wrong number must not become a probability.
+
+        Raises:
+            RecordError: there are too few or too many circuits or basis states, or too few shots.
+        """
+        states, shots = 2**n_qubits, self.shots.of(n_qubits)
+        if len(counts) != evaluations or any(len(row) != states for row in counts):
+            raise journal.refused(key, f"counts: {evaluations} circuits of {states} basis states were expected")
+        if any(sum(row) < shots for row in counts):
+            raise journal.refused(key, f"counts: {shots} shots a circuit were expected, some have fewer")
 
     def details(self, circuit: Circuit) -> dict[str, str | int | float]:
         """Device, calibration date, execution options, layout and gates, versions."""

@@ -11,12 +11,61 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from qpeft.errors import BudgetError, ConfigError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from qpeft.errors import BudgetError, ConfigError, RecordError
+from qpeft.foreign import ours
 from qpeft.records.store import write_atomically
 
 Counts = list[list[int]]
+Natural = Annotated[int, Field(ge=0, lt=2**63)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Event(BaseModel):
+    """What every file of a journal holds; unknown keys are of a later version, and are left alone."""
+
+    model_config = ConfigDict(strict=True)
+    time: str
+
+
+class Cost(BaseModel):
+    """An estimate as an intent notes it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+    circuits: Natural
+    shots: Natural
+    seconds: Seconds
+
+
+class Intent(Event):
+    """A job about to be sent."""
+
+    cost: Cost
+
+
+class Sent(Event):
+    """A job that was sent."""
+
+    id: str = Field(min_length=1)
+
+
+class Counted(Event):
+    """The result: per circuit, how often each basis index was measured."""
+
+    counts: list[Annotated[list[Natural], Field(min_length=1)]] = Field(min_length=1)
+
+
+class End(Event):
+    """A job that is over."""
+
+    status: Literal["done", "failed"]
+    seconds: Seconds | None
+
+
+EVENTS: dict[str, type[Event]] = {"intent": Intent, "job": Sent, "counts": Counted, "end": End}
 
 
 @dataclass(frozen=True)
@@ -101,9 +150,13 @@ class Journal:
     folder: Path
 
     def read(self, key: str, attempt: int, event: str) -> Any:
-        """What an event noted, or None if it did not happen."""
+        """What an event noted, or None if it did not happen.
+
+        Raises:
+            RecordError: the file is damaged, or what it notes cannot be.
+        """
         path = self._path(key, attempt, event)
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
+        return read_event(path, event) if path.exists() else None
 
     def note(self, key: str, attempt: int, event: str, **content: Any) -> None:
         """Write an event to disk before going on."""
@@ -126,17 +179,19 @@ class Journal:
         """What the jobs cost so far: seconds as charged where known, else as estimated."""
         total = Estimate()
         for path in sorted(self.folder.glob("*-intent.json")):
-            cost = json.loads(path.read_text("utf-8"))["cost"]
+            cost = read_event(path, "intent")["cost"]
             end = path.with_name(path.name.replace("-intent", "-end"))
-            charged = json.loads(end.read_text("utf-8"))["seconds"] if end.exists() else None
+            charged = read_event(end, "end")["seconds"] if end.exists() else None
             total += Estimate(**cost | ({} if charged is None else {"seconds": charged}))
         return total
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep other processes with this journal from sending at the same time; a killed one leaves no lock."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / ".lock").open("w") as file:
+        with ours(f"the journal {self.folder}"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock = (self.folder / ".lock").open("w")
+        with lock as file:
             try:
                 import fcntl
             except ImportError:  # not on Windows: there one process at a time
@@ -145,5 +200,35 @@ class Journal:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
+    def refused(self, key: str, reason: str) -> RecordError:
+        """The error for counts that no such job gives."""
+        return damaged(self._path(key, self.attempt(key), "counts"), reason)
+
     def _path(self, key: str, attempt: int, event: str) -> Path:
         return self.folder / f"{key}-{attempt}-{event}.json"
+
+
+def read_event(path: Path, event: str) -> dict[str, Any]:
+    """What one file of a journal notes.
+
+    Raises:
+        RecordError: the file is damaged, or what it notes cannot be.
+    """
+    try:
+        return EVENTS[event].model_validate_json(path.read_bytes()).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise damaged(path, f"{where}: {first['msg']}") from error
+    except OSError as error:
+        raise damaged(path, str(error.strerror)) from error
+
+
+def damaged(path: Path, reason: str) -> RecordError:
+    """The error for a file of a journal that cannot be believed."""
+    ways = {
+        "counts": "Delete this file, and the service is asked for the result of the same job again",
+        "job": "Delete this file, and the service is asked which job it was",
+    }
+    way_on = ways.get(path.stem.rpartition("-")[2], "Take it from a copy; without it nobody knows what was spent")
+    return RecordError(f"{path} is damaged: {reason}; nothing was sent. {way_on}")

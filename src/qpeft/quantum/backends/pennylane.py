@@ -104,7 +104,10 @@ class PennyLaneBackend:
         options = dict(self.options)
         if self.shots and self.device in SEEDED:
             options.setdefault("seed", seed or 0)
-        device = qml.device(self.device, wires=circuit.n_qubits, **options)
+        try:
+            device = qml.device(self.device, wires=circuit.n_qubits, **options)
+        except Exception as error:  # each vendor's device refuses in its own way
+            raise BackendError(f"PennyLane cannot open device {self.device!r}: {error}") from error
 
         def program(angles: Tensor | None, states: Tensor | None) -> Any:
             if states is not None:

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from qpeft.records import StudyRecord, StudyRow, StudySpec, holding_file, kept_study, write_study
+from qpeft.records import (
+    StudyRecord,
+    StudyRow,
+    StudySpec,
+    holding_file,
+    kept_study,
+    require_place,
+    write_study,
+)
 from qpeft.records.spec import Strict
 from qpeft.training.environment import meta_info
 
@@ -79,6 +87,7 @@ def run_study(
     kept = kept_study(spec, path)
     if kept is not None:
         return kept
+    require_place(path.parent)
     with holding_file(path) as lock:
         kept = kept_study(spec, path)  # by another process, since the look above
         if kept is not None:
