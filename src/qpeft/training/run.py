@@ -89,8 +89,6 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     made_of = dataset_info(texts, data, spec.data.name)
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
-    # Weights once at the end, and twice in checkpoints: the least that is going to be written.
-    require_place(folder, LEAST_BYTES + built.trained_bytes() * (3 if spec.train.checkpoint_steps else 1))
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*base.notes, *built.notes):
@@ -156,6 +154,8 @@ def train(
     spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress, trackers: Trackers
 ) -> Trained:
     """Train through transformers.Trainer, from the last complete checkpoint if there is one."""
+    # Weights once at the end, and twice in checkpoints: the least that is going to be written.
+    require_place(folder, LEAST_BYTES + built.trained_bytes() * (3 if spec.train.checkpoint_steps else 1))
     if is_main():
         write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
     watch = Watch(progress)
