@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,29 @@ def tokenizer() -> PreTrainedTokenizerFast:
     )
     raw.train_from_iterator(demo_texts("valid"), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=raw, eos_token=END, pad_token=PAD, bos_token=END)
+
+
+CHATML = (
+    "{% if tools %}{{ '<|im_start|>tools\n' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}"
+    "{{ '<|im_end|>\n' }}{% endif %}"
+    "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' }}{% if m['role'] == 'assistant' %}{% generation %}"
+    "{{ m['content'] }}{% for call in m.tool_calls or [] %}{{ '<call>' + call.function | tojson + '</call>' }}"
+    "{% endfor %}{{ '<|im_end|>' }}{% endgeneration %}{{ '\n' }}{% else %}{{ m['content'] + '<|im_end|>\n' }}"
+    "{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def chat(tokenizer: PreTrainedTokenizerFast) -> Callable[[str], PreTrainedTokenizerFast]:
+    """A maker of tokenizers with the tokens of ChatML and a chat template, ChatML's with tools by default."""
+
+    def make(template: str = CHATML, end: str = "<|im_end|>") -> PreTrainedTokenizerFast:
+        own = deepcopy(tokenizer)
+        own.add_tokens(["<|im_start|>", "<|im_end|>"], special_tokens=True)
+        own.eos_token, own.chat_template = end, template
+        return own
+
+    return make
 
 
 Writer = Callable[[str, Any], Path]

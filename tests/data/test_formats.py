@@ -1,11 +1,13 @@
 """Every known layout becomes the right segments; unknown ones say what was expected."""
 
+import json
 from typing import Any
 
 import pytest
 
 from qpeft.data.examples import Example, digest
-from qpeft.data.formats import chat_turns, detect, plain_turns, to_example
+from qpeft.data.formats import detect, to_example
+from qpeft.data.told import Told
 from qpeft.errors import ConfigError, DataError
 
 CHAT = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
@@ -56,37 +58,67 @@ def test_content_parts_are_joined_and_missing_content_is_empty() -> None:
     assert "ab" in to_example({"messages": turns})[0].text
 
 
-class Template:
-    """A tokenizer that has nothing but a chat template."""
-
-    def __init__(self, rewrites: bool = False) -> None:
-        self.rewrites = rewrites
-
-    def apply_chat_template(self, messages: list[dict[str, str]], tokenize: bool, add_generation_prompt: bool) -> str:
-        assert not tokenize
-        text = "".join(f"<{m['role']}>{m['content']}</>" for m in messages)
-        return (f"{len(messages)}" if self.rewrites else "") + text + ("<assistant>" if add_generation_prompt else "")
-
-
-TURNS = [("user", "Hi"), ("assistant", "Hello"), ("user", "Bye"), ("assistant", "Later"), ("user", "?")]
-
-
-def test_chat_template_is_used_and_only_what_the_assistant_writes_counts() -> None:
-    assert chat_turns(Template())(TURNS).segments == (
-        ("<user>Hi</><assistant>", False),
-        ("Hello</>", True),
-        ("<user>Bye</><assistant>", False),
-        ("Later</>", True),
+def test_beside_fields_are_used_in_plain_text() -> None:
+    rounds = [["one?", "1"], ["two?", "2"]]
+    example, _ = to_example({"instruction": "three?", "output": "3", "system": "Count.", "history": rounds})
+    assert example.text == (
+        "Count.\n\n### Instruction:\none?\n\n### Response:\n1\n\n### Instruction:\ntwo?\n\n### Response:\n2"
+        "\n\n### Instruction:\nthree?\n\n### Response:\n3"
     )
+    assert [text for text, counts in example.segments if counts] == ["1", "2", "3"]
+    shared = to_example({"system": "Count.", "conversations": SHARE, "history": [["one?", "1"]]})[0]
+    assert shared.text == "### System:\nCount.\n\n### User:\none?\n\n### Assistant:\n1\n\n" + plain(SHARE)
+    asked = to_example({"prompt": "two?", "completion": "2", "system": "Count."})[0]
+    assert asked.text == "### System:\nCount.\n\n### User:\ntwo?\n\n### Assistant:\n2"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused() -> None:
-    with pytest.raises(DataError, match="chat_template = None"):
-        chat_turns(Template(rewrites=True))(TURNS)
+def plain(turns: Any) -> str:
+    return to_example({"conversations": turns})[0].text
 
 
-def test_a_conversation_without_an_answer_is_empty() -> None:
-    assert plain_turns([("user", "Hi")]).empty
+def test_two_system_texts_are_refused_and_the_same_twice_is_one() -> None:
+    with pytest.raises(DataError, match="one system text"):
+        to_example({"system": "Be long.", "messages": CHAT})
+    assert to_example({"system": "Be brief.", "messages": CHAT}) == to_example({"messages": CHAT})
+
+
+def test_a_conversation_as_prompt_and_completion() -> None:
+    whole = to_example({"messages": CHAT[:3]})[0]
+    assert to_example({"prompt": CHAT[:2], "completion": CHAT[2:3]})[0] == whole
+    assert to_example({"prompt": json.dumps(CHAT[:2]), "completion": "Hello"})[0] == whole
+    later = to_example({"prompt": CHAT[:4], "completion": CHAT[4:]})[0]
+    assert [text for text, counts in later.segments if counts] == ["Later"]
+    assert later.text == to_example({"messages": CHAT})[0].text
+
+
+def test_tools_need_a_template() -> None:
+    tool = {"name": "tide", "parameters": {}}
+    for record in ({"messages": CHAT}, {"conversations": SHARE}, {"instruction": "a", "output": "b"}):
+        with pytest.raises(DataError, match="chat template, and there is none"):
+            to_example({**record, "tools": [tool]})
+
+
+@pytest.mark.parametrize(
+    ("beside", "word"),
+    [
+        ({"rejected": "no"}, "preference"),
+        ({"images": ["a.png"]}, "only text"),
+        ({"weight": 0}, "no weights"),
+        ({"train": False}, "no weights"),
+        ({"label": False}, "no weights"),
+        ({"function_call": {"name": "f"}}, "turn that makes it"),
+    ],
+)
+def test_fields_that_change_the_meaning_of_a_row_are_refused(beside: Any, word: str) -> None:
+    with pytest.raises(DataError, match=word):
+        to_example({"prompt": "a", "completion": "b", **beside})
+
+
+def test_fields_that_do_not_are_told() -> None:
+    told = Told()
+    to_example({"prompt": "a", "completion": "b", "id": 3, "source": None, "label": True}, told=told)
+    to_example({"text": "a", "system": "b"}, told=told)
+    assert told.lines("d") == ["d: fields not read: id (1 row), label (1 row), system (1 row)"]
 
 
 def test_unknown_fields_name_what_is_known_and_what_came() -> None:

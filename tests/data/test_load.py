@@ -14,7 +14,7 @@ from qpeft.assets.texts import demo_texts
 from qpeft.data.examples import Example
 from qpeft.data.load import load_texts
 from qpeft.data.split import carve
-from qpeft.errors import DataError
+from qpeft.errors import ConfigError, DataError
 from qpeft.records.spec import DataSpec
 
 LINES = [f"line number {i}" for i in range(60)]
@@ -128,6 +128,70 @@ def test_too_few_or_only_repeated_texts_cannot_be_split() -> None:
         carve([Example((("a", True),))] * 50, ["valid"], 0)
 
 
+def test_what_holds_nothing_is_never_held_out() -> None:
+    rows = [Example((("ask", False), (f"say {i}" if i % 2 else "", True))) for i in range(40)]
+    parts = carve(rows, ["valid", "test"], 0)
+    assert [sum(not example.empty for example in part) for part in parts.values()] == [18, 1, 1]
+    assert not any(example.empty for example in parts["valid"] + parts["test"])
+    # The others fall where they would fall if the empty ones said something.
+    everything = [Example((("ask", False), (f"say {i}", True))) for i in range(40)]
+    drawn = [part[0] for part in carve(everything, ["valid"], 0).values()]
+    assert drawn[0] in everything
+    blank = Example((("", True),))
+    lines = [e for d in range(30) for e in (Example(((f"text {d}", True),)), *[blank] * 4)]
+    held = carve(lines, ["valid", "test"], 0)
+    assert [sum(not e.empty for e in part) for part in held.values()] == [26, 2, 2]
+
+
+def test_empty_answers_leave_before_a_split_is_made_and_it_is_told(write: Any) -> None:
+    rows = [{"prompt": f"ask {i}", "completion": "yes" if i < 10 else " "} for i in range(100)]
+    texts = load_texts(DataSpec(name=str(write("d.jsonl", rows))))
+    assert [len(part) for part in (texts.train, texts.valid, texts.test)] == [8, 1, 1]
+    assert texts.notes == ("d.jsonl: rows without anything to learn left out: 90 rows",)
+
+
+def test_columns_of_ones_own(write: Any) -> None:
+    rows = [{"frage": f"ask {i}", "antwort": f"say {i}", "prompt": "x", "id": i} for i in range(40)]
+    path = str(write("d.jsonl", rows))
+    spec = DataSpec(name=path, columns={"prompt": "frage", "completion": "antwort"})
+    texts = load_texts(spec)
+    assert texts.format == "prompt_completion"
+    assert {tuple(text[:3] for text, _ in example.segments) for example in texts.train} == {("ask", "say")}
+    assert texts.notes == ("d.jsonl: fields not read: prompt (its own) (40 rows), id (40 rows)",)
+    with pytest.raises(DataError, match=r"asks for 'fragen' as prompt; .*antwort, frage, id, prompt; nearest: frage"):
+        load_texts(spec.model_copy(update={"columns": {"prompt": "fragen"}}))
+    with pytest.raises(ConfigError, match=r"a name in data.columns must be one of .*; got 'promt'; nearest: prompt"):
+        load_texts(spec.model_copy(update={"columns": {"promt": "frage"}}))
+    with pytest.raises(DataError, match="lines of text, which have no columns"):
+        load_texts(DataSpec(name=str(write("d.txt", "a\n")), columns={"text": "zeile"}))
+
+
+def test_a_chat_models_template_is_used_for_instructions_and_told(write: Any, chat: Any) -> None:
+    rows = [{"instruction": f"ask {i}", "output": "yes"} for i in range(10)]
+    path = str(write("d.json", rows))
+    texts = load_texts(DataSpec(name=path), chat())
+    assert texts.format == "alpaca by chat template"
+    assert texts.train[0].text.endswith("<|im_start|>assistant\nyes<|im_end|>")
+    assert "data.template: plain keeps plain headings" in texts.notes[0]
+    plain = load_texts(DataSpec(name=path, template="plain"), chat())
+    assert plain == load_texts(DataSpec(name=path))
+    with pytest.raises(DataError, match="'chat' needs a tokenizer with a chat template"):
+        load_texts(DataSpec(name=path, template="chat"))
+
+
+def test_an_incomplete_folder(write: Any, tmp_path: Path) -> None:
+    write("train-00000-of-00003.jsonl", [{"text": "a"}])
+    write("train-00002-of-00003.jsonl", [{"text": "b"}])
+    with pytest.raises(DataError, match="must hold all 3 shards of train; it holds"):
+        load_texts(DataSpec(name=str(tmp_path)))
+
+
+def test_files_beside_the_splits_are_told(write: Any, tmp_path: Path) -> None:
+    for name in ("train", "valid", "test", "extra"):
+        write(f"{name}.jsonl", [{"text": name}])
+    assert load_texts(DataSpec(name=str(tmp_path))).notes == (f"{tmp_path.name}: files not read: extra.jsonl",)
+
+
 class Hub:
     """A stand-in for the datasets library."""
 
@@ -229,7 +293,9 @@ def test_chat_template_of_the_tokenizer_is_named_in_the_format(write: Any) -> No
     def template(messages: Any, tokenize: bool, add_generation_prompt: bool) -> str:
         return "".join(f"<{m['role']}>{m['content']}" for m in messages) + "<assistant>" * add_generation_prompt
 
-    templated = load_texts(DataSpec(name=path), SimpleNamespace(chat_template="x", apply_chat_template=template))
+    none = dict.fromkeys(["eos_token_id", "eos_token", "bos_token_id", "pad_token_id", "unk_token_id"])
+    double = SimpleNamespace(chat_template="x", apply_chat_template=template, added_tokens_decoder={}, **none)
+    templated = load_texts(DataSpec(name=path), double)
     assert templated.format == "messages by chat template"
     assert templated.train[0].text.startswith("<user>Hi<assistant>Hello<user>")
 

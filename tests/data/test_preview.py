@@ -63,4 +63,4 @@ def test_colours_on_a_terminal_and_brackets_elsewhere(spec: DataSpec, tokenizer:
 def test_embedded_data_by_default(tokenizer: Any) -> None:
     seen = preview(DataSpec(train_rows=5, eval_rows=5, max_length=16), tokenizer)
     assert (seen.source, seen.format, seen.truncated) == ("embedded", "text", 5)
-    assert "cut to 16 tokens: 5" in seen.plain()
+    assert "5 of 5 training rows were cut to data.max_length=16 tokens; 5 answers or texts lost" in seen.plain()

@@ -70,7 +70,10 @@ def test_training_rows_with_nothing_to_learn_are_left_out_of_the_masked_loss(
 ) -> None:
     long_prompt = Example((("word " * 40, False), ("yes", True)))
     encoded = encode_texts(texts_of([long_prompt, QA]), tokenizer, DataSpec(max_length=32, loss=loss))
-    assert (len(encoded.train), encoded.dropped) == (kept, 2 - kept)
+    assert (len(encoded.train), encoded.dropped, encoded.unended) == (kept, 2 - kept, kept - 1)
+    (note,) = encoded.notes(32)
+    assert note.startswith("1 of 2 training rows were cut to data.max_length=32 tokens; 1 ")
+    assert note.endswith("rows were left out, since nothing in them counts" if kept == 1 else "texts lost their end")
     assert len(encoded.valid) == 2
 
 

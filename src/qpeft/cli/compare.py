@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qpeft.cli import data_flags
+from qpeft.cli.data_flags import COLUMNS, MAX_LENGTH
 from qpeft.cli.train import REPORT_TO, words
 from qpeft.errors import ConfigError, RecordError, require_choice
 
@@ -21,7 +23,7 @@ EXAMPLE = (
 )
 
 
-def command(
+def command(  # noqa: PLR0913 - one argument a flag
     recipe: Annotated[str, typer.Argument(help="A recipe's name (see `qpeft recipes`) or a YAML file.")],
     settings: Annotated[list[str] | None, typer.Option("--set", help="Change a key: train.steps=100")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs; runs/RECIPE by default.")] = None,
@@ -30,6 +32,8 @@ def command(
     equal_time: Annotated[
         bool, typer.Option("--equal-time", help="Then again, each method for as long as the baseline trained.")
     ] = False,
+    max_length: Annotated[int | None, typer.Option(min=8, help=MAX_LENGTH)] = None,
+    columns: Annotated[list[str] | None, typer.Option(help=COLUMNS)] = None,
     report_to: Annotated[list[str] | None, typer.Option(help=REPORT_TO)] = None,
 ) -> int:
     """Train and measure every method of a recipe, skip what is done, print the table, write the page."""
@@ -39,14 +43,18 @@ def command(
         raise ConfigError(
             "--equal-time needs the times of every row; leave --only out, finished runs are not repeated"
         )
+    fields = data_flags.given(max_length, columns)
+    settings = [*data_flags.as_settings(fields), *(settings or [])]
     comparison = chosen(load_recipe(recipe, settings), only or [])
+    runs = tuple(data_flags.laid_over(run, fields) for run in comparison.runs)
+    comparison = comparison.model_copy(update={"runs": runs})
     folder = out or Path("runs") / comparison.name
     if plan:
         show_plan(comparison)
         if equal_time:
             show_time_plan(comparison, folder)
         return 0
-    flags = "".join(f" --set '{setting}'" for setting in settings or [])
+    flags = "".join(f" --set '{setting}'" for setting in settings)
     typed, trackers = f"qpeft compare {recipe}{flags}", words(report_to)
     outcome = run_and_show(comparison, folder, typed, trackers)
     if not equal_time:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from qpeft.cli import data_flags
+from qpeft.cli.data_flags import COLUMNS, MAX_LENGTH
 from qpeft.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ def command(  # noqa: PLR0913 - one argument a flag
     method: Annotated[str, typer.Option(help="A label of the recipe, or a method as {name: ..., ...}.")] = "qpa",
     model: Annotated[str | None, typer.Option(help=MODEL)] = None,
     data: Annotated[str | None, typer.Option(help="embedded, a folder, a file, or a hub name.")] = None,
+    max_length: Annotated[int | None, typer.Option(min=8, help=MAX_LENGTH)] = None,
+    columns: Annotated[list[str] | None, typer.Option(help=COLUMNS)] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer steps.")] = None,
     learning_rate: Annotated[float | None, typer.Option(help="Peak learning rate.")] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of adapter, generator and data order.")] = 0,
@@ -44,7 +48,9 @@ def command(  # noqa: PLR0913 - one argument a flag
     flags = {"model.name": model, "data.name": data, "train.steps": steps, "train.learning_rate": learning_rate}
     # As JSON, so that a path with a # or a : in it stays one text.
     given = [f"{key}={json.dumps(value)}" for key, value in flags.items() if value is not None]
-    spec = pick(load_recipe(recipe, [*given, *(settings or [])]), method)
+    data_fields = data_flags.given(max_length, columns)
+    given += data_flags.as_settings(data_fields)
+    spec = data_flags.laid_over(pick(load_recipe(recipe, [*given, *(settings or [])]), method), data_fields)
     # A row's own section lies over the recipe's; a flag lies over both.
     own = {"steps": steps, "learning_rate": learning_rate}
     train = spec.train.model_copy(update={key: value for key, value in own.items() if value is not None})

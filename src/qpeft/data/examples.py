@@ -13,11 +13,17 @@ SPLITS = ("train", "valid", "test")
 class Example:
     """One text in segments; a segment is (text, whether its tokens count in the loss).
 
+    Attributes:
+        segments: the parts.
+        whole: a chat template wrote it, so start and end tokens are in the text; no start token is put before it,
+            and an end token after it only where it has none.
+
     >>> Example((("Say hello.", False), ("Hello!", True))).text
     'Say hello.Hello!'
     """
 
     segments: tuple[tuple[str, bool], ...]
+    whole: bool = False
 
     @property
     def text(self) -> str:
@@ -41,6 +47,7 @@ class Texts:
         source: the name of the source: 'embedded', a hub name, or the name of a file or folder.
         sha256: of every example of every split; equal texts have equal digests.
         format: the layout that was read: text, alpaca, messages, ...
+        notes: what was not read, replaced, or left out, once a file; empty where there is nothing to say.
     """
 
     train: list[Example]
@@ -49,6 +56,7 @@ class Texts:
     source: str
     sha256: str
     format: str
+    notes: tuple[str, ...] = ()
 
     def split(self, name: str) -> list[Example]:
         """The examples of train, valid or test.

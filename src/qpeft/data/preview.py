@@ -46,6 +46,7 @@ class Preview:
         splits: counts of train, valid and test.
         truncated: training rows cut to max_length.
         dropped: training rows left out because nothing in them counts.
+        notes: what was not read, replaced, left out or cut.
     """
 
     source: str
@@ -56,6 +57,7 @@ class Preview:
     splits: dict[str, SplitCounts]
     truncated: int
     dropped: int
+    notes: tuple[str, ...] = ()
 
     def plain(self) -> str:
         """The preview without colours: [token] counts, token does not."""
@@ -83,11 +85,7 @@ class Preview:
         ]
         if self.loss == "padded":
             lines.append("loss 'padded': padding counts too, as the QPA authors do")
-        if self.truncated or self.dropped:
-            lines.append(
-                f"training rows cut to {self.max_length} tokens: {self.truncated:,}; left out: {self.dropped:,}"
-            )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def preview(spec: DataSpec, tokenizer: Any, rows: int = 3) -> Preview:
@@ -116,6 +114,7 @@ def preview(spec: DataSpec, tokenizer: Any, rows: int = 3) -> Preview:
         splits={name: _count(part, spec) for name, part in splits.items()},
         truncated=encoded.truncated,
         dropped=encoded.dropped,
+        notes=(*texts.notes, *encoded.notes(spec.max_length)),
     )
 
 

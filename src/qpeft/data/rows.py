@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any
 
 from qpeft.data.examples import Example, Texts
+from qpeft.data.templates import closers
 from qpeft.errors import DataError
 from qpeft.records.spec import DataSpec
 
@@ -40,6 +41,7 @@ class Encoded:
         truncated: training rows that were cut to max_length.
         dropped: training rows left out because no counted token was left in them.
         fingerprint: sha256 of all rows.
+        unended: training rows that were cut within the answer, so that its end is not learned.
     """
 
     train: list[Row]
@@ -48,10 +50,21 @@ class Encoded:
     truncated: int
     dropped: int
     fingerprint: str
+    unended: int = 0
+
+    def notes(self, max_length: int) -> list[str]:
+        """What cutting took from the training rows; empty where it took nothing."""
+        rows = len(self.train) + self.dropped
+        cut = f"{self.truncated:,} of {rows:,} training rows were cut to data.max_length={max_length} tokens"
+        parts = [f"{self.unended:,} answers or texts lost their end"] if self.unended else []
+        parts += [f"{self.dropped:,} rows were left out, since nothing in them counts"] if self.dropped else []
+        return ["; ".join([cut, *parts])] if self.truncated or self.dropped else []
 
 
 def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
-    """Tokenise examples and append the end token, which counts.
+    """Tokenise examples and append the end token, which counts where the text's last words do.
+
+    What a chat template wrote gets no start token, and an end token only where it has none that closes its last turn.
 
     The segments are joined before they are tokenised, as the model will read them; a token counts if its last
     character lies in a counted segment.
@@ -75,25 +88,36 @@ def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
         )
     if not examples:
         return []
+    parts = {whole: [e for e in examples if e.whole == whole] for whole in (False, True)}
+    rows = {whole: iter(_rows(part, tokenizer, mixed)) for whole, part in parts.items() if part}
+    return [next(rows[example.whole]) for example in examples]
+
+
+def _rows(examples: Sequence[Example], tokenizer: Any, mixed: bool) -> list[Row]:
+    """Rows of examples that are all whole, or all not."""
     texts = [example.text for example in examples]
+    bare = {"add_special_tokens": False} if examples[0].whole else {}
+    ends = {*closers(tokenizer)} if examples[0].whole else {tokenizer.eos_token_id}
     # verbose=False: rows longer than the model's context are cut or windowed later.
-    coded = tokenizer(texts, return_attention_mask=False, return_offsets_mapping=mixed, verbose=False)
+    coded = tokenizer(texts, return_attention_mask=False, return_offsets_mapping=mixed, verbose=False, **bare)
     spans = coded["offset_mapping"] if mixed else [None] * len(texts)
-    return [_row(e, ids, span, tokenizer) for e, ids, span in zip(examples, coded["input_ids"], spans, strict=True)]
+    rows = zip(examples, coded["input_ids"], spans, strict=True)
+    return [_row(example, ids, span, tokenizer, ends) for example, ids, span in rows]
 
 
-def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any) -> Row:
+def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any, ends: set[int]) -> Row:
     if spans is None:
         counts = [True] * len(ids)
     else:
         flags = [*chain.from_iterable([counts] * len(text) for text, counts in example.segments)]
         counts = [end > start and flags[end - 1] for start, end in spans]
-    # A chat template writes the start token itself, and the tokenizer adds a second one.
+    learned = not example.segments or example.segments[-1][1]
+    # A text may hold the start token itself, and the tokenizer adds a second one.
     if len(ids) > 1 and ids[0] == ids[1] == tokenizer.bos_token_id and example.text.startswith(tokenizer.bos_token):
         ids, counts = ids[1:], counts[1:]
-    if ids and ids[-1] == tokenizer.eos_token_id:
-        return Row([*ids], [*counts[:-1], True])
-    return Row([*ids, tokenizer.eos_token_id], [*counts, True])
+    if ids and ids[-1] in ends:
+        return Row([*ids], [*counts[:-1], learned])
+    return Row([*ids, tokenizer.eos_token_id], [*counts, learned])
 
 
 def truncate(rows: Sequence[Row], max_length: int) -> list[Row]:
@@ -150,13 +174,16 @@ def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:
     train, valid, test = (encode(part, tokenizer) for part in (texts.train, texts.valid, texts.test))
     if spec.layout == "packed":
         train, valid, test = (pack(rows, spec.max_length) for rows in (train, valid, test))
-    cut = sum(len(row.ids) > spec.max_length for row in train)
+    long = [len(row.ids) > spec.max_length for row in train]
+    ends = [cut and row.counts[-1] for cut, row in zip(long, train, strict=True)]
     train = truncate(train, spec.max_length)
+    keep = [spec.loss == "padded" or row.labels > 0 for row in train]
+    unended = sum(end and kept for end, kept in zip(ends, keep, strict=True))
     # Without a label the masked loss of a batch can be 0/0; the padded loss counts every position anyway.
-    kept = train if spec.loss == "padded" else [row for row in train if row.labels]
+    kept = [row for row, wanted in zip(train, keep, strict=True) if wanted]
     if not kept:
         raise DataError(
             f"no training row has a counted token within data.max_length={spec.max_length} tokens; "
             "raise data.max_length, or check which fields are prompt and which answer"
         )
-    return Encoded(kept, valid, test, cut, len(train) - len(kept), fingerprint(kept, valid, test))
+    return Encoded(kept, valid, test, sum(long), len(train) - len(kept), fingerprint(kept, valid, test), unended)

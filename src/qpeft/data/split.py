@@ -14,7 +14,8 @@ def carve(examples: list[Example], missing: list[str], seed: int) -> dict[str, l
     """Take the missing held-out splits, 5 % each, out of the training examples.
 
     Lines between two blank lines stay together (a paragraph of one document must not sit on both sides),
-    and a held-out example whose text also occurs in training is left out.
+    a held-out example whose text also occurs in training is left out, and what holds nothing to learn (an empty
+    answer, a run of blank lines) is never held out.
 
     Args:
         examples: the training examples.
@@ -32,11 +33,13 @@ def carve(examples: list[Example], missing: list[str], seed: int) -> dict[str, l
     {'train': 90, 'valid': 5, 'test': 5}
     """
     groups = _documents(examples)
-    order = sorted(range(len(groups)), key=lambda place: sha256(f"{seed}:{place}".encode()).digest())
-    count = max(1, round(HELD_OUT_SHARE * len(groups)))
-    if len(groups) <= count * len(missing):
+    # The order goes by places among all groups: empty ones change nothing for the others.
+    filled = [place for place, group in enumerate(groups) if not all(example.empty for example in group)]
+    order = sorted(filled, key=lambda place: sha256(f"{seed}:{place}".encode()).digest())
+    count = max(1, round(HELD_OUT_SHARE * len(order)))
+    if len(order) <= count * len(missing):
         raise DataError(
-            f"at least {len(missing) + 1} examples are needed to make {', '.join(missing)}; got {len(groups)}"
+            f"at least {len(missing) + 1} examples are needed to make {', '.join(missing)}; got {len(order)}"
         )
     taken = {name: set(order[i * count : (i + 1) * count]) for i, name in enumerate(missing)}
     held = set().union(*taken.values())

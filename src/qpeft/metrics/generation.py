@@ -100,7 +100,7 @@ def generate_answers(
         DataError: a row has no prompt.
     """
     pairs = prompts_and_answers(rows[: settings.rows])
-    ends = end_tokens(tokenizer, settings.stop)
+    ends = end_tokens(tokenizer, settings.stop) | row_ends(tokenizer, rows)
     room = prompt_room(model, settings.max_new_tokens)
     prompts = [prompt if room is None else prompt[-room:] for prompt, _ in pairs]
     written: list[list[int]] = [[] for _ in prompts]
@@ -142,6 +142,12 @@ def end_tokens(tokenizer: Any, stop: Sequence[str]) -> set[int]:
             )
         ends.add(int(ids[0]))
     return ends
+
+
+def row_ends(tokenizer: Any, rows: Sequence[TokenRow]) -> set[int]:
+    """The special tokens that rows end with: a chat template can close an answer by another one than the end token."""
+    special = {place for place, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return {int(row.ids[-1]) for row in rows} & special
 
 
 def prompt_room(model: Any, max_new_tokens: int) -> int | None:

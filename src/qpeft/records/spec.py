@@ -49,6 +49,10 @@ class ModelSpec(Strict):
         return "embedded" if name == "bundled" else name
 
 
+# A table's columns may be named by numbers, which YAML reads as such.
+ColumnName = Annotated[str, Field(coerce_numbers_to_str=True)]
+
+
 class DataSpec(Strict):
     """The texts, how they are cut into rows, and which tokens count in the loss."""
 
@@ -63,6 +67,14 @@ class DataSpec(Strict):
     train_rows: int | None = Field(None, ge=1, le=MOST, description="use only the first rows of the training split")
     eval_rows: int | None = Field(None, ge=1, le=MOST, description="use only the first rows of validation and test")
     seed: Seed = Field(0, description="seed of the split when the data has none of its own")
+    columns: dict[str, ColumnName] = later({}, "columns of one's own: name that is read -> name in the data")
+    template: Literal["auto", "chat", "plain"] = later(
+        "auto", "auto: the tokenizer's chat template where it has one; chat: that or an error; plain: never"
+    )
+
+    def __hash__(self) -> int:
+        """Of the content: a dict has no hash of its own."""
+        return hash(self.model_dump_json())
 
 
 class TrainSpec(Strict):

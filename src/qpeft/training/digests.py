@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from qpeft.data.files import known_suffix
+from qpeft.data.readers import known_suffix
 
 # Weights have a digest of their own. A model card or a log that is added changes nothing.
 DECIDING = (

@@ -166,8 +166,14 @@ def dataset_info(texts: Texts, data: Encoded, name: str) -> dict[str, Any]:
         "rows": {"train": len(data.train), "valid": len(data.valid), "test": len(data.test)},
         "rows_sha256": data.fingerprint,
         "truncated": data.truncated,
+        "unended": data.unended,
         "dropped": data.dropped,
     }
+
+
+def data_notes(texts: Texts, data: Encoded, spec: RunSpec) -> list[str]:
+    """What reading left out or wrote anew, and what cutting took; for the notes of a record."""
+    return [*texts.notes, *data.notes(spec.data.max_length)]
 
 
 def probe(model: Any, base: Base) -> dict[str, torch.Tensor]:

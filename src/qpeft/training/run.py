@@ -32,8 +32,9 @@ from qpeft.records.place import LEAST_BYTES
 from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, step_notes, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
 from qpeft.training.environment import meta_info
+from qpeft.training.fits import check_fit
 from qpeft.training.guard import guarded
-from qpeft.training.measure import answer_notes, check_answers, dataset_info, measure, probe
+from qpeft.training.measure import answer_notes, check_answers, data_notes, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
 from qpeft.training.origin import begin, check_origin
@@ -83,15 +84,17 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     check_method(spec.method)
     open_execution(spec.method, spec.execution, spec.seed)
     progress.phase("load")
+    check_fit(spec)
     base = load_base(spec.model)
     texts = load_texts(spec.data, base.tokenizer)
     data = encode_texts(texts, base.tokenizer, spec.data)
     made_of = dataset_info(texts, data, spec.data.name)
+    about = [*base.notes, *data_notes(texts, data, spec)]
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
-    for note in (*base.notes, *built.notes):
+    for note in (*about, *built.notes):
         progress.note(note)
     progress.phase("train")
     trained = train(spec, built, base, data, folder, progress, trackers) if built.trained else None
@@ -113,14 +116,7 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[
-            *base.notes,
-            *built.notes,
-            *notes_of_processes(spec),
-            *warnings_of(built),
-            *step_notes(optimizer),
-            *answer_notes(spec.eval.generation),
-        ],
+        notes=[*about, *built.notes, *notes_after(spec, built, optimizer)],
     )
     rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
     record = record.model_copy(update={"train_info": rows})
@@ -204,6 +200,12 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         project="qpeft",
         **({"gradient_checkpointing": True} if train.gradient_checkpointing else {}),
     )
+
+
+def notes_after(spec: RunSpec, built: Built, optimizer: QPAOptimizer | None) -> list[str]:
+    """What is known once a run is done: of its processes, of QAA's monitor, of QPA's steps, of the answers."""
+    told = [*notes_of_processes(spec), *warnings_of(built), *step_notes(optimizer)]
+    return [*told, *answer_notes(spec.eval.generation)]
 
 
 def notes_of_processes(spec: RunSpec) -> list[str]:
