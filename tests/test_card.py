@@ -189,3 +189,18 @@ def test_a_card_without_marks_is_kept_whole(base_folder: Path, tmp_path: Path) -
     assert card.read_text("utf-8").startswith(f"# Mine\n\nwords\n\n{BEGIN}\n")
     assert not list(tmp_path.glob(".README*"))
     assert isinstance(PeftModel.from_pretrained(model.unload(), tmp_path), PeftModel)
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("circuit", "a circuit and a mapping generated"),
+        ("hash", "a random signed hash generated"),
+        ("frozen", "with `frozen` in the circuit's place"),
+    ],
+)
+def test_the_card_says_what_generated_the_numbers(source: str, words: str, tmp_path: Path) -> None:
+    model = peft.get_peft_model(tiny_llama(), peft.LoraConfig(target_modules=["q_proj"], task_type="CAUSAL_LM"))
+    named = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
+    save_adapter(model, tmp_path / "adapter", QPAOptimizer(named, QPAConfig(n_mlp=16, source=source)))
+    assert words in (tmp_path / "adapter" / "README.md").read_text("utf-8")

@@ -30,6 +30,11 @@ UNMERGEABLE = frozenset(
         "XLORA",
     }
 )
+# QPA's sources in words; the others stand in the circuit's place.
+GENERATED_BY = {
+    "circuit": "a circuit and a mapping generated the numbers",
+    "hash": "a random signed hash generated the numbers, in the place of circuit and mapping",
+}
 
 
 def write_card(folder: Path | str, metrics: Mapping[str, float] | None = None) -> None:
@@ -71,7 +76,9 @@ def card_text(folder: Path, metrics: Mapping[str, float]) -> str:
     generator = folder / "qpa_config.json"
     if generator.exists():
         qpa = _read_json(generator, "trained")
-        rows["trained by"] = f"QPA, preset `{qpa['config']['preset']}`: a circuit and a mapping generated the numbers"
+        source = qpa["config"].get("source", "circuit")
+        what = GENERATED_BY.get(source, f"a mapping generated the numbers, with `{source}` in the circuit's place")
+        rows["trained by"] = f"QPA, preset `{qpa['config']['preset']}`: {what}"
         rows["numbers QPA trained"] = f"{qpa['trained']:,}"
     rows["can be merged into the base model"] = "no" if kind in UNMERGEABLE else "yes"
     rows |= {name: f"{value:.4g}" for name, value in metrics.items()}
