@@ -2,8 +2,6 @@
 
 from qpeft.circuits.ansatz import ANSATZE as ANSATZE
 from qpeft.circuits.ansatz import Ansatz as Ansatz
-from qpeft.circuits.ansatz import Bricks as Bricks
-from qpeft.circuits.ansatz import Layers as Layers
 from qpeft.circuits.ansatz import angles_per_layer as angles_per_layer
 from qpeft.circuits.ansatz import build_ansatz as build_ansatz
 from qpeft.circuits.ansatz import check_ansatz as check_ansatz
@@ -16,6 +14,8 @@ from qpeft.circuits.circuit import Parameter as Parameter
 from qpeft.circuits.cost import Cost as Cost
 from qpeft.circuits.cost import circuit_cost as circuit_cost
 from qpeft.circuits.draw import draw_text as draw_text
+from qpeft.circuits.families import Bricks as Bricks
+from qpeft.circuits.families import Layers as Layers
 from qpeft.circuits.gates import GATES as GATES
 from qpeft.circuits.gates import Gate as Gate
 from qpeft.circuits.gates import gate_named as gate_named

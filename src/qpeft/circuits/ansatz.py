@@ -1,11 +1,13 @@
 """Families of circuits: those of arXiv:2410.09846 and the templates of Qiskit and PennyLane, as data and by name."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from itertools import count
+from typing import Any
 
-from qpeft.circuits.circuit import Circuit, Operation, Parameter
+from qpeft.circuits.circuit import Circuit, Parameter
+from qpeft.circuits.families import Bricks, Layers, ry_crz
 from qpeft.circuits.gates import GATES
+from qpeft.circuits.own import check_own, is_own, own_circuit
 from qpeft.circuits.patterns import ENTANGLERS
 from qpeft.circuits.setting import read_setting
 from qpeft.errors import CircuitError, ConfigError, require_choice
@@ -14,90 +16,6 @@ from qpeft.errors import CircuitError, ConfigError, require_choice
 MOST_DEPTH = 4096
 # Far more than a state vector or any device holds; the pairs of all_to_all grow with the square.
 MOST_QUBITS = 1024
-
-
-@dataclass(frozen=True)
-class Layers:
-    """A family built of equal layers: rotations of every wire, and gates that join pairs of wires.
-
-    Parameters are numbered as the gates act, but rotation by rotation and in each of them wire by wire.
-
-    Attributes:
-        rotations: gates on one wire, each on every wire.
-        gate: the gate that joins two wires; one with an angle is trained, too.
-        entangler: a key of ENTANGLERS.
-        interleaved: whether the entangler follows each kind of rotation, and not the last one only.
-        final: whether the rotations stand once more at the end.
-    """
-
-    rotations: tuple[str, ...]
-    gate: str = "cx"
-    entangler: str = "chain"
-    interleaved: bool = False
-    final: bool = False
-
-    def __call__(self, n_qubits: int, depth: int) -> Circuit:
-        """The circuit of a number of qubits and layers."""
-        index = count()
-        operations: list[Operation] = []
-        for layer in range(depth):
-            pairs = ENTANGLERS[self.entangler].pairs(n_qubits, layer)
-            for rotation in self.rotations:
-                operations += _on_each(rotation, ((wire,) for wire in range(n_qubits)), index)
-                operations += _on_each(self.gate, pairs, index) if self.interleaved else []
-            operations += [] if self.interleaved else _on_each(self.gate, pairs, index)
-        for rotation in self.rotations if self.final else ():
-            operations += _on_each(rotation, ((wire,) for wire in range(n_qubits)), index)
-        return Circuit(n_qubits, tuple(operations))
-
-
-def _on_each(gate: str, wires: Iterable[tuple[int, ...]], index: "count[int]") -> list[Operation]:
-    n_angles = GATES[gate].n_angles
-    found = []
-    for some in wires:
-        angles = tuple(Parameter(next(index)) for _ in range(n_angles))
-        found.append(Operation(gate, some, angles[0] if n_angles == 1 else angles or None))
-    return found
-
-
-@dataclass(frozen=True)
-class Bricks:
-    """Blocks of two wires in two rows a layer: (0, 1), (2, 3), ..., then (1, 2), (3, 4), ...
-
-    A block is ``gate`` and then each rotation on both wires; the rotations also stand on every wire before the first
-    block where ``initial`` says so. With ry, cz and ``initial`` it is the simplified two-design of arXiv:2001.00550.
-    """
-
-    rotations: tuple[str, ...]
-    gate: str = "cz"
-    initial: bool = False
-
-    def __call__(self, n_qubits: int, depth: int) -> Circuit:
-        """The circuit of a number of qubits and layers."""
-        index = count()
-        operations: list[Operation] = []
-        for rotation in self.rotations if self.initial else ():
-            operations += _on_each(rotation, ((wire,) for wire in range(n_qubits)), index)
-        for _ in range(depth):
-            for pair in ENTANGLERS["pairwise"].pairs(n_qubits):
-                operations += _on_each(self.gate, (pair,), index)
-                for rotation in self.rotations:
-                    operations += _on_each(rotation, ((wire,) for wire in pair), index)
-        return Circuit(n_qubits, tuple(operations))
-
-
-def _ry_crz(n_qubits: int, depth: int) -> Circuit:
-    """Layers of RY, CRZ to the next wire, RY, CRZ to the wire before, as the authors of arXiv:2503.12790 publish."""
-    index = count()
-    every = [(wire,) for wire in range(n_qubits)]
-    forward = tuple((wire, (wire + 1) % n_qubits) for wire in reversed(range(n_qubits))) if n_qubits > 1 else ()
-    order = (n_qubits - 1, *range(n_qubits - 1))
-    backward = tuple((wire, (wire - 1) % n_qubits) for wire in order) if n_qubits > 1 else ()
-    operations: list[Operation] = []
-    for _ in range(depth):
-        for pairs in (forward, backward):
-            operations += [*_on_each("ry", every, index), *_on_each("crz", pairs, index)]
-    return Circuit(n_qubits, tuple(operations))
 
 
 @dataclass(frozen=True)
@@ -153,19 +71,22 @@ for _name, _build, _help in (
     ("strongly_entangling", Layers(("u",), entangler="ranged"), "pennylane StronglyEntanglingLayers, angles as U3"),
     ("simplified_two_design", Bricks(("ry",), initial=True), "pennylane SimplifiedTwoDesign"),
     ("brickwork", Bricks(("ry", "rz"), gate="cx"), "blocks of cx, ry and rz on neighbours, in two rows a layer"),
-    ("ry_crz", _ry_crz, "RY and rings of CRZ, as the authors of arXiv:2503.12790 publish"),
+    ("ry_crz", ry_crz, "RY and rings of CRZ, as the authors of arXiv:2503.12790 publish"),
 ):
     register_ansatz(_name, _build, _help)
 
 
-def check_ansatz(key: str, ansatz: str) -> None:
-    """Raise ConfigError unless this is a registered name with options that it takes.
+def check_ansatz(key: str, ansatz: Any) -> None:
+    """Raise ConfigError unless this can be built: a name with options that it takes, a circuit's text, a function.
 
     Args:
         key: what the user calls the setting, for the message.
-        ansatz: ``name`` or ``name:option=value,option=value``.
+        ansatz: what `build_ansatz` takes.
     """
-    _named(ansatz, key)
+    if is_own(ansatz):
+        check_own(key, ansatz)
+    elif not (isinstance(ansatz, Circuit) or callable(ansatz)):
+        _named(str(ansatz), key)
 
 
 def _named(text: str, key: str = "ansatz") -> Callable[[int, int], Circuit]:
@@ -196,7 +117,7 @@ def own_entangler(ansatz: str) -> str:
     >>> own_entangler("ry_cnot"), own_entangler("ry_crz")
     ('chain', 'own')
     """
-    build = _named(ansatz)
+    build = ansatz if is_own(ansatz) else _named(ansatz)
     return build.entangler if isinstance(build, Layers) else "own"
 
 
@@ -213,7 +134,10 @@ def angles_per_layer(name: str, n_qubits: int) -> int:
 
 
 def build_ansatz(
-    ansatz: "str | Circuit | Callable[[int, int], Circuit]", n_qubits: int, depth: int, entangler: str | None = None
+    ansatz: "str | Mapping[str, str] | Circuit | Callable[[int, int], Circuit]",
+    n_qubits: int,
+    depth: int,
+    entangler: str | None = None,
 ) -> Circuit:
     """The circuit of a family, of a circuit of one's own, or of a function.
 
@@ -223,8 +147,9 @@ def build_ansatz(
     24
 
     Args:
-        ansatz: a key of ANSATZE, with options where it takes some: ``name:gate=crz,entangler=ring``; a Circuit,
-            repeated ``depth`` times with angles of its own each time; or a function of n_qubits and depth.
+        ansatz: a key of ANSATZE, with options where it takes some: ``name:gate=crz,entangler=ring``; a Circuit or the
+            text of an OpenQASM 3 program, repeated ``depth`` times with angles of its own each time, or such texts by
+            their number of qubits; or a function of n_qubits and depth.
         n_qubits: N, 1 or more.
         depth: L, the number of layers, 1 to 4096.
         entangler: a key of ENTANGLERS in place of the family's own; ``none`` takes every gate on several wires away,
@@ -244,6 +169,8 @@ def build_ansatz(
         )
     if entangler is not None:
         require_choice("entangler", entangler, ENTANGLERS)
+    if isinstance(ansatz, Mapping) or (isinstance(ansatz, str) and is_own(ansatz)):
+        ansatz = own_circuit(ansatz, n_qubits)
     if isinstance(ansatz, Circuit):
         return _sized(_entangled(lambda n, layers: _repeated(ansatz, layers), entangler), n_qubits, depth)
     build = _named(ansatz) if isinstance(ansatz, str) else ansatz

@@ -9,14 +9,15 @@ import typer
 if TYPE_CHECKING:
     from qpeft.circuits import Circuit
 
+ANSATZ = "A family, as ry_cnot, real_amplitudes or two_local:rotations=ry+rz,gate=crz, or an OpenQASM 3 file."
 EXAMPLE = "Example:  qpeft draw --numbers 204100 --n-mlp 2048 --format svg --out circuit.svg"
 
 
 def command(  # noqa: PLR0913 - one argument a flag
-    ansatz: Annotated[str, typer.Option(help="ry_cnot, rx_cnot, rxrz_cnot or ryrz_cnot.")] = "ry_cnot",
-    qubits: Annotated[int | None, typer.Option(min=1, help="Number of qubits.")] = None,
-    depth: Annotated[int, typer.Option(min=1, help="Layers L.")] = 2,
-    entangler: Annotated[str, typer.Option(help="chain, ring, all_to_all or none.")] = "chain",
+    ansatz: Annotated[str, typer.Option(help=ANSATZ)] = "ry_cnot",
+    qubits: Annotated[int | None, typer.Option(min=1, help="Number of qubits; 4, or those of the file.")] = None,
+    depth: Annotated[int | None, typer.Option(min=1, help="Layers L; 2, or the file once.")] = None,
+    entangler: Annotated[str | None, typer.Option(help="chain, ring, ... or none; the family's own.")] = None,
     numbers: Annotated[
         int | None, typer.Option(min=1, help="Adapter numbers m; with --n-mlp sets the qubits.")
     ] = None,
@@ -29,10 +30,10 @@ def command(  # noqa: PLR0913 - one argument a flag
 ) -> None:
     """Draw a circuit of the library, or what a device makes of it; needs no torch."""
     from qpeft.circuits import (
-        ANSATZE,
         ENTANGLERS,
         Circuit,
         build_ansatz,
+        check_ansatz,
         circuit_cost,
         draw_svg,
         draw_text,
@@ -40,13 +41,16 @@ def command(  # noqa: PLR0913 - one argument a flag
         qubits_for_chunks,
         to_qasm3,
     )
+    from qpeft.circuits.own import SUFFIX, read_program
     from qpeft.errors import ConfigError, require_choice
     from qpeft.records import write_atomically
 
     writers: dict[str, Callable[[Circuit], str]] = {"text": draw_text, "svg": draw_svg, "qasm": to_qasm3}
     require_choice("--format", form, writers)
-    require_choice("--ansatz", ansatz, ANSATZE)
-    require_choice("--entangler", entangler, ENTANGLERS)
+    family: str | Circuit = Circuit.from_qasm3(read_program(Path(ansatz))) if ansatz.endswith(SUFFIX) else ansatz
+    check_ansatz("--ansatz", family)
+    if entangler is not None:
+        require_choice("--entangler", entangler, ENTANGLERS)
     if (numbers is None) != (n_mlp is None):
         raise ConfigError("--numbers and --n-mlp belong together, for example --numbers 204100 --n-mlp 2048")
     if numbers is not None and n_mlp is not None:
@@ -56,7 +60,8 @@ def command(  # noqa: PLR0913 - one argument a flag
         typer.echo(
             f"{numbers:,} numbers in {n_chunks(numbers, n_mlp):,} chunks of {n_mlp:,}: {qubits} qubits", err=True
         )
-    circuit = build_ansatz(ansatz, qubits or 4, depth, entangler)
+    own = family.n_qubits if isinstance(family, Circuit) else 4
+    circuit = build_ansatz(family, qubits or own, depth or (1 if isinstance(family, Circuit) else 2), entangler)
     if backend is not None and form != "text":
         raise ConfigError(f"--backend draws as text; got --format {form}")
     drawing = writers[form](circuit) if backend is None else transpiled_text(circuit, backend)

@@ -1,11 +1,12 @@
 """QPAConfig: every point where the paper, the released code and good practice differ, as one named field."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from qpeft.circuits import ENTANGLERS, check_ansatz
+from qpeft.circuits.own import drawn_by, is_own, written
 from qpeft.errors import ConfigError, nearest, require_choice
 
 PAPER_WIDTHS = (32, 64, 128, 128, 64, 32, 32)
@@ -98,9 +99,10 @@ class QPAConfig:
     Args:
         n_mlp: Numbers generated per basis state (the chunk size, Eqs. 5-7); 1 is Quantum-Train.
         preset: ``recommended`` (ours), ``released`` (the authors' code) or ``equations`` (the text).
-        depth: Circuit layers L.
+        depth: Circuit layers L; None is 8, and once for a circuit of one's own, which more layers repeat.
         ansatz: ``ry_cnot`` (Eq. 1), ``rx_cnot`` (12), ``rxrz_cnot`` (13), ``ryrz_cnot`` (14), or another name of
-            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``.
+            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``; a Circuit or OpenQASM 3
+            text of N qubits; or a function of N and the depth. Circuits are kept as text.
         entangler: ``chain`` (the paper), ``ring``, ``all_to_all``, ... (`qpeft.circuits.ENTANGLERS`); None is the
             ansatz's own.
         source: What feeds the mapping: the trained ``circuit``, or one of its twins: ``frozen`` angles, a free
@@ -133,8 +135,8 @@ class QPAConfig:
 
     n_mlp: int
     preset: str = "recommended"
-    depth: int = 8
-    ansatz: str = "ry_cnot"
+    depth: int | None = None
+    ansatz: Any = "ry_cnot"
     entangler: str | None = None
     source: str = "circuit"
     widths: tuple[int, ...] | None = None
@@ -157,10 +159,11 @@ class QPAConfig:
         for key, allowed in CHOICES.items():
             if getattr(self, key) is not None:
                 require_choice(f"qpa.{key}", getattr(self, key), allowed)
+        object.__setattr__(self, "ansatz", written(self.ansatz))
         check_ansatz("qpa.ansatz", self.ansatz)
         for key, (needed, good) in RANGES.items():
             value = getattr(self, key)
-            if not (good(value) or (value is None and key in PRESETS[self.preset])):
+            if not (good(value) or (value is None and key in (*PRESETS[self.preset], "depth"))):
                 raise ConfigError(f"qpa.{key} must be {needed}; got {value!r}")
         if self.whiten and self.source != "hash" and not self.resolved_widths():
             raise ConfigError(
@@ -177,7 +180,14 @@ class QPAConfig:
     def resolved(self) -> "QPAConfig":
         """The same config with every None replaced by the preset's value."""
         missing = {key: value for key, value in PRESETS[self.preset].items() if getattr(self, key) is None}
-        return dataclasses.replace(self, **missing)
+        depth = (1 if is_own(self.ansatz) else 8) if self.depth is None else self.depth
+        return dataclasses.replace(self, **missing, depth=depth)
+
+    def of_sizes(self, sizes: Iterable[int]) -> "QPAConfig":
+        """The same config with a function in ``ansatz`` replaced by its circuits of these sizes, as text."""
+        if not callable(self.ansatz):
+            return self
+        return dataclasses.replace(self, ansatz=drawn_by(self.ansatz, sizes, int(self.depth or 8)), depth=1)
 
     @classmethod
     def from_dict(cls, options: dict[str, Any]) -> "QPAConfig":

@@ -88,6 +88,7 @@ class Generator(nn.Module):
         self.m, self.config = m, config.resolved()
         pieces = min(self.config.n_generators, m)
         sizes = [m // pieces + (i < m % pieces) for i in range(pieces)]
+        self.config = self.config.of_sizes(qubits_for_chunks(size, config.n_mlp) for size in sizes)
         self.execution = execution or Execution()
         self.orders = torch.Generator().manual_seed(self.config.seed)
         with torch.random.fork_rng(devices=[]):

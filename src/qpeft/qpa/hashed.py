@@ -60,7 +60,7 @@ class HashedGenerator(ChunkGenerator):
         nn.Module.__init__(self)
         self.lay_out(size, config)
         self.source = None
-        n_angles = build_ansatz(config.ansatz, self.n_qubits, config.depth, config.entangler).n_parameters
+        n_angles = build_ansatz(config.ansatz, self.n_qubits, int(config.depth or 1), config.entangler).n_parameters
         count = effective_size(self.n_qubits + 1, config.widths or (), config.n_mlp, "gelu") + n_angles
         self.table = nn.Parameter(torch.zeros(count))
         self.register_buffer("index", places(size, count, seed), persistent=False)

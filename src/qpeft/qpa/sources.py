@@ -116,7 +116,7 @@ def build_source(config: QPAConfig, n_qubits: int, execution: Execution) -> nn.M
     The circuit's angles are drawn for every source, so that the mapping behind it starts from the same weights.
     """
     entangler = "none" if config.source == "no_entangler" else config.entangler
-    circuit = build_ansatz(config.ansatz, n_qubits, config.depth, entangler)
+    circuit = build_ansatz(config.ansatz, n_qubits, int(config.depth or 1), entangler)
     trained = config.source in ("circuit", "no_entangler")
     source = CircuitSource(circuit, execution, str(config.post), trained=trained)
     if config.source == "table":

@@ -6,6 +6,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from qpeft.circuits.own import SUFFIX, read_program, written
 from qpeft.errors import ConfigError, nearest
 from qpeft.recipes.reader import apply_settings, merge, parse, place_of, read_mapping
 from qpeft.records import (
@@ -236,9 +237,24 @@ def method_of(entry: dict[str, Any], where: str) -> MethodSpec:
     if "name" not in rest:
         raise ConfigError(f"{where}.name is required: base, full, lora, dora, sora, ffa, prefix, qaa, qpa, peft, ...")
     name, over = rest.pop("name"), rest.pop("over", None)
+    if "ansatz" in rest:
+        rest["ansatz"] = programs_read(rest["ansatz"])
     if over is not None and not isinstance(over, dict):
         raise ConfigError(f"{where}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")
     return MethodSpec(name=str(name), options=rest, over=method_of(over, f"{where}.over") if over else None)
+
+
+def programs_read(ansatz: Any) -> Any:
+    """The text of a .qasm file in place of its path; of a list of them, texts by their number of qubits.
+
+    So a run's identity holds the circuit itself, and a record can be read where the file is not.
+
+    Raises:
+        ConfigError: A file cannot be read, or is no circuit.
+    """
+    if isinstance(ansatz, list):
+        return written([programs_read(part) for part in ansatz])
+    return read_program(Path(ansatz)) if isinstance(ansatz, str) and ansatz.endswith(SUFFIX) else ansatz
 
 
 def parse_method(text: str) -> MethodSpec:

@@ -8,6 +8,7 @@ import peft
 from transformers import Trainer
 
 from qpeft.circuits import Circuit, own_entangler
+from qpeft.circuits.own import label_of
 from qpeft.qpa import QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import CurvePoint, Quantum, RunInfo, RunSpec, TrainInfo
@@ -110,7 +111,7 @@ def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | No
     return Quantum(
         n_qubits=circuit.n_qubits,
         depth=config.depth,
-        ansatz=config.ansatz,
+        ansatz=label_of(config.ansatz),
         entangler="none" if config.source == "no_entangler" else config.entangler or own_entangler(config.ansatz),
         source=config.source,
         preset=config.preset,
@@ -128,7 +129,7 @@ def generator_block(optimizer: QPAOptimizer) -> Quantum:
     return Quantum(
         n_qubits=generator.n_qubits,
         depth=config.depth,
-        ansatz=config.ansatz,
+        ansatz=label_of(config.ansatz),
         entangler="none" if config.source == "no_entangler" else config.entangler or own_entangler(config.ansatz),
         source=config.source,
         preset=config.preset,

@@ -209,7 +209,9 @@ def circuits_of(
         # Where one measurement serves for several steps, the circuit runs at every so many evaluations only.
         run = -(-(copies * once + train.steps * (forward + more)) // gradient.refresh)
         measured = None if shots is None else shots.of(circuit.n_qubits)
-        uses.append(CircuitUse(place, config.depth, circuit_cost(circuit), copies, forward, more, run, measured))
+        uses.append(
+            CircuitUse(place, int(config.depth or 1), circuit_cost(circuit), copies, forward, more, run, measured)
+        )
     return uses
 
 
