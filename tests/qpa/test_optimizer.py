@@ -237,9 +237,37 @@ def test_a_run_with_shots_resumes_bitwise(backend: str, gradient: str, ids: torc
     resumed.load_state_dict(state)
     go(model, resumed, 3)
     assert torch.equal(resumed.written, whole.written)
-    # The one measurement of the state itself was made twice; nothing else differs.
-    assert whole.generator.shots_spent <= resumed.generator.shots_spent
-    assert whole.generator.shots_spent > 0
+    # The measurement of the state itself was made twice, and counts once: the counters are those of a whole run.
+    assert whole.generator.shots_spent == resumed.generator.shots_spent > 0
+    assert whole.generator.evaluated == resumed.generator.evaluated
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_the_export_after_a_resume_draws_the_shots_of_a_whole_run(steps: int, ids: torch.Tensor) -> None:
+    """The released preset is evaluated once more at its end; what a resume repeats is a gradient's evaluation."""
+
+    def begin() -> tuple[torch.nn.Module, QPAOptimizer]:
+        model, named = adapted()
+        config = QPAConfig(n_mlp=32, depth=1, preset="released", start="identity", layout="module")
+        return model, QPAOptimizer(named, config, lr=1e-2, execution=Execution.open("sampled:shots=3x"))
+
+    def go(model: torch.nn.Module, optimizer: QPAOptimizer, steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            backward(model, ids)
+            optimizer.step()
+
+    model, whole = begin()
+    go(model, whole, 2)
+    state = copy.deepcopy(whole.state_dict())
+    go(model, whole, steps)
+    whole.finish()
+    model, resumed = begin()
+    resumed.load_state_dict(state)
+    go(model, resumed, steps)
+    resumed.finish()
+    assert torch.equal(resumed.written, whole.written)
+    assert resumed.generator.executions == whole.generator.executions
 
 
 def test_the_released_transform_trains_with_empty_bins(ids: torch.Tensor) -> None:

@@ -31,6 +31,9 @@ from qpeft.foreign import as_ours, first_line
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 GO_ON = "Interrupted; run the same command again to go on."
+ANEW = "Interrupted; the same command begins anew."
+# These take long and keep nothing before their end.
+ALL_AT_ONCE = ("study", "eval", "export", "estimate")
 
 app = typer.Typer(
     name="qpeft",
@@ -103,7 +106,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         result = app(args=[dashed(word) for word in map(readable, words)], standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
-        return stop(GO_ON, INTERRUPTED)
+        return stop(interrupted(words), INTERRUPTED)
     except typer.TyperException as error:
         return stop(f"Error: {error.format_message()}\nSee `qpeft --help` or `qpeft COMMAND --help`.", USAGE)
     except ConfigError as error:
@@ -121,7 +124,7 @@ def run(arguments: list[str] | None = None) -> int:
         return stop(f"Error: {known}", FAILED)
     # Typer turns Ctrl-C inside a command into this code and says nothing.
     if result == INTERRUPTED:
-        return stop(GO_ON, INTERRUPTED)
+        return stop(interrupted(words), INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
@@ -153,6 +156,16 @@ def readable(word: str) -> str:
     except UnicodeEncodeError as error:
         raise ConfigError(f"the command line must be UTF-8 text; {word!r} is not") from error
     return word
+
+
+def interrupted(words: list[str]) -> str:
+    """What is said of a command that was interrupted.
+
+    >>> interrupted(["train", "--steps", "5"])
+    'Interrupted; run the same command again to go on.'
+    """
+    command = next((word for word in words if not word.startswith("-")), "")
+    return ANEW if command in ALL_AT_ONCE else GO_ON
 
 
 def dashed(word: str) -> str:

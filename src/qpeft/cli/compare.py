@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from qpeft.training.equal_time import TimePlan
 
 EXAMPLE = (
-    "Interrupted, it goes on with the runs that are not done. The run that was in the middle begins anew, unless the "
-    "comparison was started with checkpoints: --set train.checkpoint_steps=50.  "
+    "Interrupted, it goes on with the runs that are not done; the run in the middle goes on from its last checkpoint, "
+    "which Ctrl-C and SIGTERM write, too.  "
     "Example:  qpeft compare demo --set train.steps=40 --out runs/quick"
 )
 

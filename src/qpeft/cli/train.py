@@ -54,8 +54,6 @@ def command(  # noqa: PLR0913 - one argument a flag
     # A row's own section lies over the recipe's; a flag lies over both.
     own = {"steps": steps, "learning_rate": learning_rate}
     train = spec.train.model_copy(update={key: value for key, value in own.items() if value is not None})
-    steps_between = train.checkpoint_steps or max(1, train.steps // 4)
-    train = train.model_copy(update={"checkpoint_steps": steps_between})
     spec = executed_on(spec.model_copy(update={"seed": seed, "train": train}), backend, gradient)
     from qpeft.cli.terminal import Bars
     from qpeft.training.ranks import is_main

@@ -19,6 +19,7 @@ from qpeft.foreign import ours
 from qpeft.qpa.config import QPAConfig
 from qpeft.qpa.generator import Generator
 from qpeft.qpa.optimizer import QPAOptimizer
+from qpeft.records.drafts import RANDOM, draft_prefix, sweep
 
 GENERATOR = "qpa_generator.safetensors"
 CONFIG = "qpa_config.json"
@@ -50,7 +51,8 @@ def save_adapter(model: nn.Module, folder: Path | str, optimizer: QPAOptimizer |
     changed = vocabulary_changed(model)
     folder = Path(folder).absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    sweep(folder.parent, [folder.name], RANDOM)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=draft_prefix(folder)))
     try:
         state = gathered_state(model, changed)
         # Peft would copy the whole head into every checkpoint whose adapter is on the head.

@@ -137,10 +137,16 @@ class Generator(nn.Module):
         """The circuits, trained or frozen; none where a twin has none."""
         return [part.source for part in self.chunk_generators() if isinstance(part.source, CircuitSource)]
 
-    def rewind(self) -> None:
-        """Let the next evaluation repeat the last one, shots included."""
+    def rewind(self, *, counted: bool = True) -> None:
+        """Let the next evaluation repeat the last one, shots included, and add to the counters or not."""
         for source in self.circuit_sources():
-            source.executor.rewind()
+            source.executor.rewind(counted=counted)
+
+    @property
+    def evaluated(self) -> list[tuple[int, int]]:
+        """For each circuit how often it was asked for and how often it was run; tells states of one run apart."""
+        executors = [source.executor for source in self.circuit_sources()]
+        return [(executor.age, executor.meter.circuits) for executor in executors]
 
     @property
     def n_angles(self) -> int:
@@ -154,10 +160,10 @@ class Generator(nn.Module):
 
     @property
     def executions(self) -> int:
-        """Circuits run so far, those of gradients included."""
+        """Circuits run so far, those of gradients included; after a resume as many as without."""
         return sum(source.executor.meter.circuits for source in self.circuit_sources())
 
     @property
     def shots_spent(self) -> int:
-        """Measurements so far; zero where probabilities are exact."""
+        """Measurements so far, counted in the same way; zero where probabilities are exact."""
         return sum(source.executor.meter.shots_spent for source in self.circuit_sources())

@@ -24,7 +24,7 @@ from qpeft.quantum import Execution
 VECTORS = ("written", "offset", "factors")
 COPIED = (
     *("config", "plan", "generator", "inner", "offset", "factors", "written", "skipped"),
-    *("_scales", "_shares", "_replaced", "_snapshots", "_laid_out"),
+    *("_scales", "_shares", "_replaced", "_repeat", "_snapshots", "_laid_out"),
 )
 # An optimizer without any state is stepped with gradients of zero before FSDP saves it, which would move the moments.
 MARK = "qpa"
@@ -90,6 +90,8 @@ class QPAOptimizer(Written):
         self.skipped, self._replaced, self._snapshots = 0, False, Snapshots()
         self.written = self.plan.gather(tensors, self.factors)
         self._vector: torch.Tensor | None = None
+        # How the next gradient's evaluation repeats the one a loaded state was made with: not at all, counted or not.
+        self._repeat: bool | None = None
         self.offset = torch.zeros_like(self.written)
         if self.config.start == "identity":
             self.offset = self.written - self.factors * self._evaluate().detach()
@@ -222,6 +224,8 @@ class QPAOptimizer(Written):
             "orders": orders,
             "shares": torch.tensor(self._shares, dtype=torch.float64),
             "skipped": torch.tensor(self.skipped),
+            # Whether the next gradient belongs to the last evaluation, so that a resume has to repeat it.
+            "live": torch.tensor(self._vector is not None or self._repeat is not None),
             "config": written_config(self.config),
         }
         state[0]["qpa"] = {
@@ -248,7 +252,7 @@ class QPAOptimizer(Written):
             raise ConfigError(f"the state has groups of {sizes[0]} Parameters; the optimizer has groups of {sizes[1]}")
         super().load_state_dict({"state": {}, "param_groups": state_dict["param_groups"]})
         self.state[MARK] = {}  # type: ignore[index]
-        own = entries[0]["qpa"]
+        own, before = entries[0]["qpa"], self.generator.evaluated
         self.generator.load_state_dict(own["generator"])
         self.generator.orders.set_state(own["orders"].cpu().byte())
         # FSDP turns the numbers of parameters into words, and leaves out what is empty.
@@ -263,5 +267,7 @@ class QPAOptimizer(Written):
         for parameter, value in zip(self._parameters(), self.plan.slices(self.written), strict=True):
             overwrite(parameter, value)
         # The graph of the last evaluation is not in the state; what it measured is measured again, with the same seed.
+        # Every run does so once, as accelerate loads the state it has just saved, and counts it. A resumed run does so
+        # for the state of a checkpoint; its counters stay those of a run without a break.
         self._vector, self._replaced = None, False
-        self.generator.rewind()
+        self._repeat = self.generator.evaluated == before if bool(own.get("live", True)) else None

@@ -32,6 +32,7 @@ class Written(Optimizer):
     _scales: torch.Tensor
     _shares: list[float]
     _vector: torch.Tensor | None
+    _repeat: bool | None
     _replaced: bool
     _snapshots: Snapshots
 
@@ -58,6 +59,9 @@ class Written(Optimizer):
     def _evaluate(self) -> torch.Tensor:
         """The generated vector with its graph; kept, so that forward and gradient share one evaluation."""
         if self._vector is None:
+            if self._repeat is not None:
+                self.generator.rewind(counted=self._repeat)
+                self._repeat = None
             with torch.enable_grad():
                 self._vector = self.generator()
         return self._vector
@@ -65,6 +69,7 @@ class Written(Optimizer):
     @torch.no_grad()
     def _generate(self, *, mean_basis: bool = False) -> None:
         """Generate a and write it into the adapter."""
+        self._repeat = None
         if mean_basis:
             vector = self.generator(mean_basis=True)
         else:

@@ -12,7 +12,7 @@ from qpeft.quantum.backends.exact import ExactBackend
 from qpeft.quantum.catalogue import open_backend
 from qpeft.quantum.engine.simulate import probabilities as simulate
 from qpeft.quantum.gradient import Gradient, chosen_method, surrogate, with_vjp
-from qpeft.quantum.meter import Meter
+from qpeft.quantum.meter import Meter, Told
 from qpeft.quantum.simple import simple
 
 
@@ -27,6 +27,7 @@ class Execution:
         backend: What runs them.
         gradient: The way to the gradient.
         seed: Of shots and of random directions.
+        told: Hears of circuits and shots before they are run.
 
     Raises:
         ConfigError: Autograd was asked of a backend it does not pass through.
@@ -35,6 +36,7 @@ class Execution:
     backend: Backend = field(default_factory=ExactBackend)
     gradient: Gradient = field(default_factory=Gradient)
     seed: int = 0
+    told: Told | None = None
 
     def __post_init__(self) -> None:
         chosen_method(self.gradient, self.backend)
@@ -80,7 +82,7 @@ class Executor(nn.Module):
         super().__init__()
         self.circuit, self.gradient, self.method = circuit, execution.gradient, execution.method
         self.gradient.further(circuit)  # raises where the evaluations of a search do not suffice
-        self.meter = Meter(execution.backend, execution.seed)
+        self.meter = Meter(execution.backend, execution.seed, execution.told)
         self.age = 0
         self.register_buffer("residual", torch.zeros(2**circuit.n_qubits if self._keeps else 0))
 
@@ -124,10 +126,15 @@ class Executor(nn.Module):
         """Go on counting."""
         self.age = state
 
-    def rewind(self) -> None:
-        """Let the next evaluation repeat the last one: the same number, so the same seed and the same shots."""
+    def rewind(self, *, counted: bool = True) -> None:
+        """Let the next evaluation repeat the last one: the same number, so the same seed and the same shots.
+
+        Args:
+            counted: Whether the repetition adds to the meter's counters.
+        """
+        measured = True
         if self._keeps:
             self.age -= 1
-            self.meter.evaluations -= int(self.age % self.gradient.refresh == 0)
-        else:
-            self.meter.evaluations -= 1
+            measured = self.age % self.gradient.refresh == 0
+        if measured:
+            self.meter.rewind(self.circuit, counted=counted)

@@ -1,5 +1,6 @@
 """Meter: a backend that counts what it is asked for, and gives every evaluation a seed of its own."""
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -10,12 +11,16 @@ from qpeft.quantum.backend import Backend
 from qpeft.quantum.backends._evaluations import leading_axes
 from qpeft.quantum.shots import Shots
 
+# Called with circuits and shots before they are asked of a backend, so that nothing is missed where a process ends.
+Told = Callable[[int, int], None]
+
 
 class Meter(nn.Module):
     """A backend around another one; a backend itself.
 
     The counters are in its state_dict: a resumed run goes on counting, and the seed of an evaluation follows from its
-    number. They are plain numbers, so that counting never waits for an accelerator.
+    number. They are plain numbers, so that counting never waits for an accelerator. What a killed process ran after
+    its last checkpoint is not among them; ``told`` hears of that.
 
     >>> import torch
     >>> from qpeft.circuits import build_ansatz
@@ -32,9 +37,9 @@ class Meter(nn.Module):
         shots_spent: Measurements so far.
     """
 
-    def __init__(self, backend: Backend, seed: int = 0) -> None:
+    def __init__(self, backend: Backend, seed: int = 0, told: Told | None = None) -> None:
         super().__init__()
-        self.backend, self.seed = backend, seed
+        self.backend, self.seed, self.told = backend, seed, told
         self.evaluations, self.circuits, self.shots_spent = 0, 0, 0
 
     def get_extra_state(self) -> dict[str, int]:
@@ -77,6 +82,8 @@ class Meter(nn.Module):
         """Probabilities from the backend; the seed is mixed with the meter's own and the number of this call."""
         batch = leading_axes(angles, states)
         mine = mixed(self.seed, seed, self.evaluations)
+        if self.told is not None:
+            self.told(prod(batch), prod(batch) * self._shots(circuit))
         found = self.backend.probabilities(circuit, angles, states, seed=mine)
         self.count(circuit, batch)
         return found
@@ -85,8 +92,23 @@ class Meter(nn.Module):
         """One evaluation of as many circuits as the batch holds."""
         self.evaluations += 1
         self.circuits += prod(batch)
-        if self.shots is not None:
-            self.shots_spent += prod(batch) * self.shots.of(circuit.n_qubits)
+        self.shots_spent += prod(batch) * self._shots(circuit)
+
+    def rewind(self, circuit: Circuit, *, counted: bool) -> None:
+        """Let the next evaluation repeat the last one, which was of one circuit: the same number, the same seed.
+
+        Args:
+            circuit: What was evaluated.
+            counted: Whether the repetition adds to the counters.
+        """
+        self.evaluations -= 1
+        if not counted:
+            self.circuits -= 1
+            self.shots_spent -= self._shots(circuit)
+
+    def _shots(self, circuit: Circuit) -> int:
+        """Measurements of one run of a circuit; 0 where probabilities are exact."""
+        return 0 if self.shots is None else self.shots.of(circuit.n_qubits)
 
     def details(self, circuit: Circuit) -> dict[str, str | int | float]:
         """Those of the backend."""

@@ -50,8 +50,18 @@ class Quantum(Strict):
     shots: int | None = Field(None, description="measurements of one circuit; None: exact probabilities")
     noise: str | None = None
     grad_method: str = "autograd"
-    circuit_executions: int = Field(description="circuits run in the whole run, those of gradients included")
-    shots_spent: int | None = later(None, "measurements of the whole run; None: exact probabilities")
+    circuit_executions: int = Field(
+        description="circuits a run without a break takes in training, those of gradients included"
+    )
+    executions_spent: int | None = later(
+        None, "circuits asked of the backend by all processes and sessions, killed ones included; None: not counted"
+    )
+    shots_spent: int | None = later(
+        None, "measurements of all processes and sessions, killed ones included; None: exact probabilities"
+    )
+    shots_needed: int | None = later(
+        None, "measurements a run without a break takes in one process; None: exact, or as many as were spent"
+    )
     backend_details: dict[str, str | int | float] | None = later(
         None, "what the backend tells about itself: layout, calibration date, level, seed, gate counts"
     )
@@ -78,7 +88,7 @@ class TrainInfo(Strict):
     )
     accelerator_memory_reserved_99th: int | None = later(None, "the same, 99th percentile")
     process_memory_max: int = Field(description="bytes of resident memory at its peak")
-    train_time: float = Field(description="seconds inside the training loop; of a resumed run, its last session")
+    train_time: float = Field(description="seconds inside the training loop, steps that a kill lost left out")
     step_time_median: float = Field(description="seconds of one optimizer step, median")
     optimizer_time_median: float | None = later(
         None, "seconds of the optimizer's part of a step, QPA's generator included; None: not measured"

@@ -92,7 +92,9 @@ class TrainSpec(Strict):
     max_grad_norm: float = Field(1.0, ge=0, allow_inf_nan=False, description="0 switches clipping off")
     precision: Literal["float32", "bf16"] = "float32"
     gradient_checkpointing: bool = False
-    checkpoint_steps: int = Field(0, ge=0, le=MOST, description="steps between checkpoints; 0: only at the end")
+    checkpoint_steps: int = Field(
+        0, ge=0, le=MOST, description="steps between checkpoints, besides those every few minutes; 0: no others"
+    )
     log_steps: int = Field(5, ge=1, le=MOST)
 
 

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from qpeft.errors import RecordError
 from qpeft.foreign import ours
+from qpeft.records.drafts import draft_prefix, sweep
 from qpeft.records.record import RunRecord
 
 RECORD = "record.json"
@@ -16,14 +17,15 @@ PLAN = "plan.json"
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write text to a temporary name in the same folder, flush it to disk, rename it into place.
+    """Write text to a draft in the same folder, flush it to disk, rename it; drafts of killed processes go first.
 
     Raises:
         StorageError: the disk is full or read-only, or no file can have this name.
     """
     with ours(f"writing {path}"):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        sweep(path.parent, [path.name])
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=draft_prefix(path))
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:
                 file.write(text)

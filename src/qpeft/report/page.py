@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from qpeft.records import RunRecord, write_atomically
+from qpeft.records.drafts import RANDOM, sweep
 from qpeft.report import tables
 from qpeft.report.caveats import caveats
 from qpeft.report.circuit import circuit_verdicts
@@ -68,6 +69,7 @@ def write_page(
     kept = list(records)
     rows = summarise(kept)
     context = _context(kept, rows, title, list(commands), baseline)
+    sweep(path.parent, [path.name], RANDOM)
     write_atomically(path, _render(context | {"samples": side_by_side(samples or {})}))
     return path
 

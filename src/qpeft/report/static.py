@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from qpeft.errors import import_extra, require_choice
 from qpeft.records import write_atomically
+from qpeft.records.drafts import draft_prefix, sweep
 from qpeft.report.staticmarks import GRID, INK, Scales, draw_annotation, draw_shape, draw_trace, handle, position
 from qpeft.report.traces import check_scatter, plain_text, traces_csv, values
 
@@ -53,7 +54,8 @@ def save_figure(figure: go.Figure, path: Path) -> Path:
         return path
     drawn = _render(figure, ending)
     path.parent.mkdir(parents=True, exist_ok=True)
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    sweep(path.parent, [path.name])
+    number, name = tempfile.mkstemp(dir=path.parent, prefix=draft_prefix(path))
     with os.fdopen(number, "wb") as file:
         file.write(drawn)
     Path(name).chmod(0o644)

@@ -16,6 +16,7 @@ from qpeft.records.peft_layout import experiment_name
 from qpeft.training.callbacks import Watch
 from qpeft.training.environment import peak_memory
 from qpeft.training.methods import Built
+from qpeft.training.spent import Spent
 from qpeft.tuners import QAADelta
 from qpeft.tuners.qaa.layer import MIXED
 from qpeft.tuners.sora import sparsity
@@ -28,6 +29,7 @@ class Trained:
     trainer: Trainer
     watch: Watch
     seconds: float
+    spent: Spent
 
 
 def qpa_optimizer(trained: Trained | None) -> QPAOptimizer | None:
@@ -98,7 +100,7 @@ def step_notes(optimizer: QPAOptimizer | None) -> list[str]:
 def quantum(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None) -> Quantum | None:
     """The circuit block of the record: QPA's generator, or the modules of QAA."""
     if optimizer is not None:
-        return generator_block(optimizer)
+        return generator_block(optimizer, trained)
     modules = [module for module in built.model.modules() if isinstance(module, QAADelta)]
     return amplitude_block(built, modules, trained) if modules else None
 
@@ -118,11 +120,12 @@ def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | No
         n_angles=circuit.n_parameters if circuits else 0,
         n_circuits=len(circuits),
         circuit_executions=tokens * len(circuits),
+        executions_spent=trained.spent.circuits if trained else None,
         **executed(built.execution, circuit),
     )
 
 
-def generator_block(optimizer: QPAOptimizer) -> Quantum:
+def generator_block(optimizer: QPAOptimizer, trained: Trained | None) -> Quantum:
     """The circuit of QPA."""
     generator, config = optimizer.generator, optimizer.config
     sources = generator.circuit_sources()
@@ -138,11 +141,14 @@ def generator_block(optimizer: QPAOptimizer) -> Quantum:
         n_chunks=sum(part.n_chunks for part in generator.chunk_generators()),
         n_mlp=config.n_mlp,
         circuit_executions=generator.executions,
-        **(executed(generator.execution, sources[0].circuit, generator.shots_spent) if sources else {}),
+        executions_spent=trained.spent.circuits if trained and sources else None,
+        **(executed(generator.execution, sources[0].circuit, trained, generator.shots_spent) if sources else {}),
     )
 
 
-def executed(execution: Execution, circuit: Circuit, spent: int | None = None) -> dict[str, Any]:
+def executed(
+    execution: Execution, circuit: Circuit, trained: Trained | None = None, needed: int | None = None
+) -> dict[str, Any]:
     """Where circuits ran and how their gradient was found; what exact circuits by autograd do is not repeated."""
     backend = execution.backend
     shots = None if backend.shots is None else backend.shots.of(circuit.n_qubits)
@@ -151,7 +157,8 @@ def executed(execution: Execution, circuit: Circuit, spent: int | None = None) -
         "shots": shots,
         "noise": backend.noise,
         "grad_method": execution.written,
-        "shots_spent": None if shots is None else spent,
+        "shots_spent": trained.spent.shots if trained and shots is not None else None,
+        "shots_needed": None if shots is None else needed,
         "backend_details": backend.details(circuit) or None,
     }
 

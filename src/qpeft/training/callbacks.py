@@ -1,20 +1,25 @@
-"""Trainer callbacks: progress, step times, complete checkpoints, the generator beside each checkpoint."""
+"""Trainer callbacks: progress, the times of steps, and when a checkpoint is written."""
 
-import shutil
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+import torch.distributed as dist
 from transformers import TrainerCallback
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from qpeft.qpa import QPAOptimizer
 from qpeft.qpa.bake import save_generator
-from qpeft.training.ranks import is_main, wait_for_all
+from qpeft.training.checkpoints import mark, rotate
+from qpeft.training.ranks import is_main, n_processes, wait_for_all
 
-COMPLETE = "complete"
+if TYPE_CHECKING:
+    from qpeft.training.session import Session
+
+# Seconds between checkpoints, at least, and as a multiple of what one takes: large models spend 5 % on them at most.
+EVERY, SHARE = 300.0, 20.0
 # These steps warm caches and are left out of medians.
 WARMING = 3
 
@@ -109,32 +114,60 @@ def settled(times: list[float]) -> float:
 
 
 class Checkpoints(TrainerCallback):  # type: ignore[misc]
-    """Marks a checkpoint complete once everything is on disk; a kill in between leaves it unmarked.
+    """Asks for checkpoints: every so many steps, every few minutes, where the run is stopped, and at its end.
 
-    Where QPA trains, its generator is written beside the adapter, so that ``save_only_model`` does not lose it.
+    Each is marked complete once everything is on disk. What this does changes no number of a run, so it is no part
+    of its identity. The last step is always followed by a checkpoint: a kill while the run is measured and saved
+    costs no training. Where QPA trains, its generator is written beside the adapter, so that ``save_only_model``
+    does not lose it.
     """
+
+    def __init__(self, session: "Session", steps: int = 0) -> None:
+        """Also every so many steps, where that is above 0."""
+        self.session, self.steps = session, steps
+        self._last = self._began = time.monotonic()
+        self._every = EVERY
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Go on where the last session was."""
+        self.session.begin()
+        self._last = time.monotonic()
+        self.session.interrupt.patient = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decide, all processes alike."""
+        due = time.monotonic() - self._last > self._every
+        due, stop = agreed(due, self.session.interrupt.asked, args.device)
+        if self.steps and state.global_step % self.steps == 0:
+            due = True
+        control.should_save = due or stop or state.global_step >= state.max_steps
+        if stop:
+            control.should_training_stop = self.session.stopped = True
+        self._began = time.monotonic()
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Write the generator and the mark, once all processes have written their parts."""
-        wait_for_all()
-        if not is_main():
-            return
+        """Write the generator, the session and the mark, once all processes have written their parts."""
         folder = Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))
-        if isinstance(optimizer, QPAOptimizer):
-            save_generator(optimizer, folder)
-        (folder / COMPLETE).touch()
+        self.session.save(folder)
+        wait_for_all()
+        if is_main():
+            optimizer = getattr(kwargs.get("optimizer"), "optimizer", kwargs.get("optimizer"))
+            if isinstance(optimizer, QPAOptimizer):
+                save_generator(optimizer, folder)
+            mark(folder)
+            rotate(folder.parent)
+        self._last = time.monotonic()
+        self._every = max(EVERY, SHARE * (self._last - self._began))
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """From here on nobody looks whether the run is to stop."""
+        self.session.interrupt.patient = False
 
 
-def resume_point(folder: Path) -> str | None:
-    """The newest complete checkpoint below a folder, or None; incomplete ones are removed.
-
-    A leftover with a higher step would otherwise count as the newest when the Trainer deletes old checkpoints.
-    """
-    if is_main():
-        for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"):
-            if not (path / COMPLETE).exists():
-                shutil.rmtree(path)
-    wait_for_all()
-    found = sorted(folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*"), key=lambda path: int(path.name.rsplit("-", 1)[1]))
-    return str(found[-1]) if found else None
+def agreed(due: bool, stop: bool, device: torch.device) -> tuple[bool, bool]:
+    """What any of the processes wants, for all of them: their clocks differ, and a signal may come to one alone."""
+    if n_processes() == 1:
+        return due, stop
+    wanted = torch.tensor([due, stop], dtype=torch.int32, device=device)
+    dist.all_reduce(wanted, op=dist.ReduceOp.MAX)
+    return bool(wanted[0]), bool(wanted[1])

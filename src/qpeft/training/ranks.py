@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch.distributed as dist
 
@@ -23,6 +24,14 @@ def wait_for_all() -> None:
     """Go on once every process has come here; nothing to wait for where one was started alone."""
     if dist.is_available() and dist.is_initialized():
         dist.barrier()
+
+
+def from_main(value: Any) -> Any:
+    """What the main process has, in every process; all of them have to call it."""
+    found = [value]
+    if n_processes() > 1:
+        dist.broadcast_object_list(found, src=0)
+    return found[0]
 
 
 @contextmanager

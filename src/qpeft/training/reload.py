@@ -18,6 +18,7 @@ from qpeft.foreign import as_ours, ours
 from qpeft.qpa import save_adapter
 from qpeft.quantum import Backend, open_backend
 from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record, require_place
+from qpeft.records.drafts import RANDOM, draft_prefix, sweep
 from qpeft.records.spec import GenerationSpec
 from qpeft.training.digests import data_files
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
@@ -163,7 +164,8 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
     loaded = probe_logits(adapted, probe["input_ids"])
     check_equal(loaded, probe["logits"], tolerance, "the saved adapter")
     out.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    sweep(out.parent, [out.name], RANDOM)
+    draft = Path(tempfile.mkdtemp(dir=out.parent, prefix=draft_prefix(out)))
     try:
         if merge:
             difference = write_merged(adapted, base, probe, draft, tolerance)

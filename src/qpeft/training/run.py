@@ -1,19 +1,21 @@
 """One run: from a RunSpec to a trained adapter, its measurements and its record; resumes where it stopped."""
 
+import dataclasses
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from transformers import Trainer, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 
 from qpeft.card import write_card
 from qpeft.data import Encoded, collate_for, encode_texts, features, load_texts
-from qpeft.errors import RecordError
+from qpeft.errors import LockError, RecordError
 from qpeft.foreign import ours
 from qpeft.qpa import save_adapter
 from qpeft.qpa.bake import save_generator
@@ -23,27 +25,37 @@ from qpeft.records import (
     RunRecord,
     RunSpec,
     final_row,
+    holding,
     read_record,
     require_place,
     write_atomically,
     write_record,
 )
+from qpeft.records.drafts import ANY, sweep
+from qpeft.records.lock import LOCK
 from qpeft.records.place import LEAST_BYTES
 from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, step_notes, train_info
-from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch, resume_point
+from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch
+from qpeft.training.checkpoints import checkpoints, resume_point
 from qpeft.training.environment import meta_info
 from qpeft.training.fits import check_fit
 from qpeft.training.guard import guarded
+from qpeft.training.interrupt import Interrupt
 from qpeft.training.measure import answer_notes, check_answers, data_notes, dataset_info, measure, probe
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
-from qpeft.training.origin import begin, check_origin
-from qpeft.training.ranks import is_main, n_processes, writing_place
+from qpeft.training.origin import ORIGIN, begin, check_origin
+from qpeft.training.ranks import from_main, is_main, n_processes, writing_place
+from qpeft.training.session import Loop, Session
+from qpeft.training.spent import SPENT, ModulesSpent, Spent
 from qpeft.training.trackers import Trackers
 from qpeft.tuners.qaa.monitor import QAAMonitor
+from qpeft.tuners.qaa.place import circuit_modules
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
 OWNER = "identity.txt"
+# Files that are drafts before they are whole; killed runs leave drafts of them.
+DRAFTED = (RECORD, ADAPTER, "samples.json", "error.txt", "report.html", "runs.csv")
 
 
 @ours("the run")
@@ -67,6 +79,8 @@ def train_run(
             finished runs are untouched.
     """
     done = finished(spec, folder)
+    if is_main():
+        tidy(folder, done is not None)
     if done is not None:
         return done
     require_place(folder)
@@ -74,11 +88,14 @@ def train_run(
         done = finished(spec, folder)  # by another process, since the look above
         if done is not None:
             return done
-        with Trackers(report_to if is_main() else (), folder) as trackers, writing_place(folder) as place:
-            return new_run(spec, folder, place, shown, trackers)
+        followed = Trackers(report_to if is_main() else (), folder)
+        with followed as trackers, writing_place(folder) as place, Interrupt() as interrupt:
+            return new_run(spec, folder, place, shown, trackers, interrupt)
 
 
-def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, trackers: Trackers) -> RunRecord:
+def new_run(
+    spec: RunSpec, folder: Path, place: Path, progress: Progress, trackers: Trackers, interrupt: Interrupt
+) -> RunRecord:
     """Do one run that has no record yet; results go to ``place``, the other arguments are those of `train_run`."""
     began, created = time.perf_counter(), datetime.now(UTC).isoformat(timespec="seconds")
     check_method(spec.method)
@@ -96,8 +113,8 @@ def new_run(spec: RunSpec, folder: Path, place: Path, progress: Progress, tracke
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*about, *built.notes):
         progress.note(note)
-    progress.phase("train")
-    trained = train(spec, built, base, data, folder, progress, trackers) if built.trained else None
+    session = Session(Watch(progress), interrupt)
+    trained = train(spec, built, base, data, folder, session, trackers) if built.trained else None
     optimizer = qpa_optimizer(trained)
     if optimizer is not None:
         optimizer.finish()
@@ -136,37 +153,81 @@ def finished(spec: RunSpec, folder: Path) -> RunRecord | None:
             base; their numbers would pass for this run's.
     """
     record = read_record(folder / RECORD) if (folder / RECORD).exists() else None
-    begun, owner = folder / CHECKPOINTS / OWNER, record.identity if record else spec.identity()
-    if record is None and begun.exists() and any(folder.glob(f"{CHECKPOINTS}/*/")):
+    begun, owner = folder / CHECKPOINTS / OWNER, owner_of(record.spec if record else spec)
+    if record is None and begun.exists() and checkpoints(folder / CHECKPOINTS):
         owner = begun.read_text("utf-8")
-    if owner != spec.identity():
+    if owner not in (owner_of(spec), spec.identity()):
         raise RecordError(f"{folder} holds another run ({owner}); name another folder, or delete it to run this one")
     if record is not None:
         check_origin(record, folder)
     return record
 
 
+def owner_of(spec: RunSpec) -> str:
+    """The identity of a run with the default checkpoints: how many there are changes no number."""
+    train = spec.train.model_copy(update={"checkpoint_steps": 0})
+    return spec.model_copy(update={"train": train}).identity()
+
+
+def tidy(folder: Path, done: bool) -> None:
+    """Remove what killed sessions left behind: drafts, and the checkpoints and the lock of a run that is done."""
+    sweep(folder, DRAFTED, ANY)
+    sweep(folder / CHECKPOINTS, (OWNER, ORIGIN), ANY)
+    if done:
+        shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+        if (folder / LOCK).exists():
+            with suppress(LockError, OSError), holding(folder):
+                pass  # taking it over and giving it back removes a dead holder's
+
+
 def train(
-    spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, progress: Progress, trackers: Trackers
+    spec: RunSpec, built: Built, base: Base, data: Encoded, folder: Path, session: Session, trackers: Trackers
 ) -> Trained:
-    """Train through transformers.Trainer, from the last complete checkpoint if there is one."""
-    # Weights once at the end, and twice in checkpoints: the least that is going to be written.
-    require_place(folder, LEAST_BYTES + built.trained_bytes() * (3 if spec.train.checkpoint_steps else 1))
+    """Train through transformers.Trainer, from the last good checkpoint if there is one.
+
+    Raises:
+        KeyboardInterrupt: A signal came; a checkpoint holds what is done.
+    """
+    place, note = folder / CHECKPOINTS, session.watch.progress.note
+    session.watch.progress.phase("train")
+    # Weights once at the end, and in one checkpoint or two: the least that is going to be written.
+    require_place(folder, LEAST_BYTES + built.trained_bytes() * (3 if spec.train.checkpoint_steps else 2))
     if is_main():
-        write_atomically(folder / CHECKPOINTS / OWNER, spec.identity())
-    watch = Watch(progress)
-    trainer = Trainer(
+        begin_checkpoints(place, owner_of(spec))
+    spent = Spent(place)
+    if spent.note:
+        note(spent.note)
+    built.execution = dataclasses.replace(built.execution, told=spent)
+    modules = circuit_modules(built.model) if built.qpa is None else []
+    trainer = Loop(
         model=built.model,
-        args=arguments(spec, folder / CHECKPOINTS),
+        args=arguments(spec, place),
         train_dataset=features(data.train),
         data_collator=collate_for(spec.data, base.tokenizer),
         optimizer_cls_and_kwargs=built.optimizer(spec.train),
-        callbacks=[watch, Checkpoints(), *built.callbacks, trackers],
+        callbacks=[
+            session.watch,
+            Checkpoints(session, spec.train.checkpoint_steps),
+            *built.callbacks,
+            *([ModulesSpent(spent, len(modules))] if modules else []),
+            trackers,
+        ],
     )
     trainer.remove_callback(PrinterCallback)
-    began = time.perf_counter()
-    trainer.train(resume_from_checkpoint=resume_point(folder / CHECKPOINTS))
-    return Trained(trainer, watch, time.perf_counter() - began)
+    session.trainer, session.resumed = trainer, from_main(resume_point(place, note) if is_main() else None)
+    trainer.train(resume_from_checkpoint=str(session.resumed) if session.resumed else None)
+    if session.stopped or session.interrupt.asked:
+        note(f"stopped after step {trainer.state.global_step} of {spec.train.steps}; a checkpoint holds them")
+        raise KeyboardInterrupt
+    return Trained(trainer, session.watch, session.seconds, spent)
+
+
+def begin_checkpoints(place: Path, owner: str) -> None:
+    """Make the folder of a run's checkpoints, or go on in it; what another run has spent there is not this one's."""
+    kept = place / OWNER
+    if kept.exists() and kept.read_text("utf-8") != owner:
+        (place / SPENT).unlink(missing_ok=True)
+    write_atomically(kept, owner)
 
 
 def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
@@ -184,9 +245,7 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
         max_grad_norm=train.max_grad_norm,
         bf16=train.precision == "bf16",
         logging_steps=train.log_steps,
-        save_strategy="steps" if train.checkpoint_steps else "no",
-        save_steps=train.checkpoint_steps or train.steps,
-        save_total_limit=1,
+        save_strategy="no",  # `Checkpoints` does it
         seed=spec.seed,
         data_seed=spec.seed,
         include_num_input_tokens_seen="non_padding",

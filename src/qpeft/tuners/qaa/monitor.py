@@ -1,12 +1,13 @@
 """QAAMonitor: watches what the paper says to watch while a Trainer trains QAA."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import fmean
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
+from transformers.trainer_callback import ExportableState
 
 from qpeft.errors import ConfigError
 from qpeft.quantum.engine.states import amplitude_embed
@@ -31,10 +32,11 @@ class Reading:
     update_ratio: float
 
 
-class QAAMonitor(TrainerCallback):  # type: ignore[misc]
+class QAAMonitor(TrainerCallback, ExportableState):  # type: ignore[misc]
     """A Trainer callback that takes a reading every few steps and names failure signatures at the end.
 
-    ``readings``, ``losses`` and, after training, ``warnings`` (plain sentences) hold what was seen.
+    ``readings``, ``losses`` and, after training, ``warnings`` (plain sentences) hold what was seen. They are in each
+    checkpoint's ``trainer_state.json``, so that a resumed run ends with the notes of one without a break.
 
     Args:
         every: Optimizer steps between readings; a reading costs one more pass through the circuits.
@@ -54,9 +56,26 @@ class QAAMonitor(TrainerCallback):  # type: ignore[misc]
         self._watching = False
         self._handles: list[Any] = []
 
+    def state(self) -> dict[str, Any]:
+        """What the Trainer writes into a checkpoint."""
+        seen = {"readings": [asdict(reading) for reading in self.readings], "losses": self.losses}
+        return {"args": {"every": self.every}, "attributes": {}, "seen": seen}
+
+    def _restore(self, seen: dict[str, Any]) -> None:
+        self.readings = [
+            Reading(row["step"], tuple(row["state_norm"]), tuple(row["z_range"]), row["update_ratio"])
+            for row in seen["readings"]
+        ]
+        self.losses = [(step, loss) for step, loss in seen["losses"]]
+
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Hook every QAA module of the model; hooks of a training that broke off go first."""
         self._unhook()
+        # The Trainer itself restores callbacks only where it was told to; its state is there in any case.
+        saved = state.stateful_callbacks.get(type(self).__name__, {}).get("seen")
+        if state.global_step > 0 and saved:
+            self._restore(saved)
+        state.stateful_callbacks[type(self).__name__] = self.state()
         modules = [module for module in kwargs["model"].modules() if isinstance(module, QAADelta)]
         self._handles = [module.register_forward_hook(self._look) for module in modules]
 
