@@ -23,7 +23,7 @@ model: {{name: '{base}'}}
 data: {{name: '{texts}', format: text, max_length: 32}}
 train: {{steps: 15, batch_size: 2, checkpoint_steps: 5}}
 seeds: [0, 1]
-tuning: {{learning_rates: [0.001, 0.01]}}
+learning_rates: [0.001, 0.01]
 methods:
   base: {{name: base}}
   lora: {{name: lora, r: 2, target_modules: [q_proj], lora_dropout: 0.1}}

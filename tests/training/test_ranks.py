@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from qpeft.cli import run
-from qpeft.records import read_record
+from qpeft.records import holding, read_record
 
 METHODS = {
     "qpa": "{name: qpa, n_mlp: 16, over: {name: lora, r: 2, target_modules: [q_proj, v_proj]}}",
@@ -81,6 +81,16 @@ def test_a_sharded_run_that_was_killed_ends_as_one_process_does(kept: str, train
     assert code == 0, error
     assert train.alone("qpa", tmp_path / "one") == 0
     assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_processes_that_train_together_are_one_holder_and_are_told_of_another(train: Trainer, tmp_path: Path) -> None:
+    with holding(tmp_path / "two"):
+        code, said, error = train(f"-m {LAUNCH} -m qpeft", "qpa", tmp_path / "two")
+    assert code != 0
+    assert error.count(f"Error: {tmp_path / 'two'} is in use by process {os.getpid()} on ") == 1
+    assert "trained " not in said
+    assert not (tmp_path / "two").exists()
 
 
 def test_other_commands_refuse_to_run_twice(

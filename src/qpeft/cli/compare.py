@@ -159,7 +159,7 @@ def show_plan(comparison: "Comparison") -> None:
 def chosen(comparison: "Comparison", labels: list[str]) -> "Comparison":
     """The comparison with only some of its rows; all of them where none is named.
 
-    Two processes can share the work of one folder by different ``--only``; a last call without it makes the page.
+    Processes can share the work of one folder, also by different ``--only``; a last call without it makes the page.
 
     Raises:
         ConfigError: A label is not in the recipe.

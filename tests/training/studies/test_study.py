@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from qpeft.errors import RecordError
-from qpeft.records import StudySpec, read_study
+from qpeft.errors import LockError, RecordError
+from qpeft.records import StudySpec, holding_file, read_study
 from qpeft.records.spec import Strict
 from qpeft.training.studies.study import Found, Study, Tick, run_study, silent
 
@@ -51,3 +51,16 @@ def test_a_study_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         run_study(study, StudySpec(study="count", settings={}), tmp_path / "record.json", silent)
     assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_do_not_measure_the_same_study(tmp_path: Path) -> None:
+    counter = Counter()
+    study = Study(Settings, lambda settings: [], counter.measure)
+    spec, path = StudySpec(study="count", settings={"count": 2}), tmp_path / "record.json"
+    with holding_file(path), pytest.raises(LockError, match=r"record\.json is in use by process"):
+        run_study(study, spec, path)
+    assert counter.runs == 0
+    record = run_study(study, spec, path)
+    with holding_file(path):
+        assert run_study(study, spec, path) == record
+    assert [found.name for found in tmp_path.iterdir()] == ["record.json"]
