@@ -245,3 +245,19 @@ def test_a_file_has_a_lock_beside_it_and_folders_made_for_nothing_go_away(tmp_pa
     with holding_file(file):
         file.write_text("kept")
     assert [path.name for path in file.parent.iterdir()] == ["study.json"]
+
+
+def test_on_a_full_disk_the_holder_is_still_named_and_no_lock_is_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    write_holder(tmp_path, silent=20)
+    with pytest.raises(LockError, match="process 4321 on far-away since"):
+        holding(tmp_path).__enter__()
+    (tmp_path / LOCK).unlink()
+    with pytest.raises(OSError, match="No space left"):
+        holding(tmp_path).__enter__()
+    assert not list(tmp_path.iterdir())

@@ -73,7 +73,11 @@ class Lock:
         Raises:
             LockError: It was deleted, or taken over while this process stood still.
         """
-        if self.lost or not self._held():
+        try:
+            lost = self.lost or not self._held()
+        except OSError:  # a server that does not answer says nothing about the lock
+            lost = False
+        if lost:
             raise LockError(
                 f"{self.what} is no longer held by this process: its lock {self.first.name} was deleted, or another "
                 f"machine took it over while this one gave no sign of life; nothing more is written there"
@@ -217,9 +221,13 @@ def age(seen: Seen) -> float:
             file.write(b"now")
             file.flush()
             os.fsync(file.fileno())
-            return os.fstat(file.fileno()).st_mtime - seen.beat
-    finally:
+            now = os.fstat(file.fileno()).st_mtime
         probe.unlink(missing_ok=True)
+    except OSError:  # a full disk, or one that may only be read
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
+        now = time.time()
+    return now - seen.beat
 
 
 def create(path: Path, draft: Path, holder: Holder) -> None:

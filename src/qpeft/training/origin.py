@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from qpeft.data import load_texts
-from qpeft.errors import DataError, RecordError
+from qpeft.errors import DataError, ModelError, RecordError
 from qpeft.records import DataSpec, ModelSpec, RunRecord, write_atomically
 from qpeft.training.catalogue import locate
 from qpeft.training.digests import base_files, data_files
@@ -90,7 +90,9 @@ def check_origin(record: RunRecord, folder: Path) -> None:
     except DataError:
         if files or "files" in then or Path(spec.data.name).expanduser().is_absolute():
             raise
-        return  # a hub that cannot be reached has shown nothing else
+        return  # a hub that cannot be reached shows nothing else
+    except ModelError:
+        return  # nor does one that has the tokenizer the texts would be written with
     check_texts(then, {"sha256": digest, "files": files}, folder)
 
 
