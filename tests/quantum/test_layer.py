@@ -176,7 +176,7 @@ def test_zero_tiny_and_huge_vectors(ansatz: str) -> None:
         for result in gradients(read, scale * x, angles, cotangent):
             assert torch.equal(result, torch.zeros_like(result))
     # A zero vector among others leaves them alone.
-    torch.testing.assert_close(read(torch.stack((0 * x, x)), angles)[1], z, atol=2e-7, rtol=0)
+    torch.testing.assert_close(read(torch.stack((0 * x, x)), angles)[1], z, atol=2e-6, rtol=0)
 
 
 @pytest.mark.parametrize("ansatz", ["rx_cnot", "ry_cnot", "rxrz_cnot"])

@@ -153,7 +153,7 @@ def test_autocast_keeps_the_delta_in_float32(ids: Tensor) -> None:
     assert seen == [torch.float32] * 4
     assert out.logits.isfinite().all()
     assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters() if p.requires_grad)
-    torch.testing.assert_close(out.logits.float(), model(input_ids=ids).logits, atol=0.1, rtol=0)
+    torch.testing.assert_close(out.logits.float(), model(input_ids=ids).logits, atol=0.2, rtol=0)
 
 
 @pytest.mark.parametrize(

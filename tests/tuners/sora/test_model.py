@@ -123,14 +123,14 @@ def test_merging(trained: Any, make_base: Any, family: str, logits: Logits) -> N
     model, plain = trained(family, target_modules="all-linear"), logits(make_base(family))
     before = logits(model)
     model.merge_adapter(safe_merge=True)
-    torch.testing.assert_close(logits(model), before, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=0)
     model.unmerge_adapter()
-    torch.testing.assert_close(logits(model), before, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=0)
     model.merge_adapter()
     with model.disable_adapter():
-        torch.testing.assert_close(logits(model), plain, atol=2e-6, rtol=0)
+        torch.testing.assert_close(logits(model), plain, atol=1e-5, rtol=0)
     merged = trained(family, target_modules="all-linear").merge_and_unload()
-    torch.testing.assert_close(logits(merged), before, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(merged), before, atol=1e-5, rtol=0)
     assert [type(m) for m in merged.modules()] == [type(m) for m in make_base(family).modules()]
 
 
@@ -140,9 +140,9 @@ def test_two_adapters_merge_and_come_out_again(trained: Any, logits: Logits) -> 
     model.base_model.set_adapter(["default", "second"])
     both = logits(model)
     model.merge_adapter(adapter_names=["default", "second"])
-    torch.testing.assert_close(logits(model), both, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(model), both, atol=1e-5, rtol=0)
     model.unmerge_adapter()
-    torch.testing.assert_close(logits(model), both, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(model), both, atol=1e-5, rtol=0)
 
 
 class Quantised(nn.Module):
@@ -184,7 +184,7 @@ def test_a_shared_weight_refuses_to_merge(make_base: Any, logits: Logits) -> Non
     head.weight = nn.Parameter(head.weight.detach().clone())
     model.config.tie_word_embeddings = False
     model.merge_adapter()
-    torch.testing.assert_close(logits(model), before, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(model), before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize(

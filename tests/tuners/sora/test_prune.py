@@ -56,7 +56,7 @@ def test_logits_counts_and_places(trained: Any, logits: Any, family: str, target
     lora = prune(model)
     assert type(lora) is peft.PeftModelForCausalLM
     assert lora.peft_config["default"].peft_type == "LORA"
-    torch.testing.assert_close(logits(lora), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(logits(lora), before, atol=1e-5, rtol=0)
     numbers = sum(p.numel() for p in lora.parameters() if p.requires_grad)
     assert numbers == found.n_parameters < sum(m.r * m.width for m in found.modules.values())
     assert ranks_of(lora) == {name: module.kept for name, module in found.modules.items() if module.kept}
@@ -87,7 +87,7 @@ def test_without_zeros_nothing_is_written_twice(trained: Any, logits: Any) -> No
     before = logits(model)
     lora = prune(model)
     assert lora.peft_config["default"].rank_pattern == lora.peft_config["default"].alpha_pattern == {}
-    torch.testing.assert_close(logits(lora), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(logits(lora), before, atol=1e-5, rtol=0)
 
 
 def test_pruned_lora_trains_merges_and_keeps_mode(trained: Any, logits: Any, ids: torch.Tensor) -> None:
@@ -98,7 +98,7 @@ def test_pruned_lora_trains_merges_and_keeps_mode(trained: Any, logits: Any, ids
     lora(input_ids=ids, labels=ids).loss.backward()
     assert all(p.grad is not None for p in lora.parameters() if p.requires_grad)
     before = logits(lora)
-    torch.testing.assert_close(logits(lora.merge_and_unload()), before, atol=2e-6, rtol=0)
+    torch.testing.assert_close(logits(lora.merge_and_unload()), before, atol=1e-5, rtol=0)
 
 
 def test_files_load_in_peft_alone(
@@ -115,7 +115,7 @@ def test_files_load_in_peft_alone(
                 model.base_model.model.lm_head.modules_to_save["default"].weight.add_(0.1)
         before = logits(model)
         lora = prune(model)
-        torch.testing.assert_close(logits(lora), before, atol=1e-6, rtol=0)
+        torch.testing.assert_close(logits(lora), before, atol=1e-5, rtol=0)
         lora.save_pretrained(tmp_path / family / "adapter")
         config = json.loads((tmp_path / family / "adapter" / "adapter_config.json").read_text("utf-8"))
         assert config["peft_type"] == "LORA"
@@ -134,7 +134,7 @@ def test_a_name_of_its_own_and_other_adapters(trained: Any, logits: Any) -> None
     lora = prune(model, "sparse")
     assert list(lora.peft_config) == ["sparse"]
     assert sorted(lora.targeted_module_names) == [f"model.layers.{i}.self_attn.o_proj" for i in (0, 1)]
-    torch.testing.assert_close(logits(lora), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(logits(lora), before, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -178,7 +178,7 @@ def test_names_that_end_alike_keep_their_ranks(zero: str | None) -> None:
     model, x = nested(zero), torch.randn(3, 4)
     before = model(x)
     lora = prune(model)
-    torch.testing.assert_close(lora(x), before, atol=1e-6, rtol=0)
+    torch.testing.assert_close(lora(x), before, atol=1e-5, rtol=0)
     assert ranks_of(lora) == ({"proj": 3, "block.proj": 2} if zero is None else {"block.proj": 2})
 
 
