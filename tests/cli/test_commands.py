@@ -181,3 +181,33 @@ def test_flags_of_train_lie_over_the_rows_own_section(
     assert ask(*command).code == 130
     assert [(spec.train.steps, spec.train.learning_rate) for spec in seen] == [(3, 0.5), (50, 1e-4)]
     assert {spec.data.name for spec in seen} == {str(place)}
+
+
+def test_length_and_columns_of_ones_own(ask: Ask, base_folder: Path, tmp_path: Path) -> None:
+    lines = "".join(f"{'ask ' * i},say {i}\n" for i in range(1, 41))
+    path = tmp_path / "fragen.csv"
+    path.write_text("frage,antwort\n" + lines, encoding="utf-8")
+    columns = ("--columns", "prompt=frage,completion=antwort")
+    code, out, _ = ask("preview", path, "--model", base_folder, "--rows", 1, "--max-length", 32, *columns)
+    assert (code, "read as prompt_completion" in out) == (0, True)
+    assert "training rows were cut to data.max_length=32 tokens" in out
+    assert "rows were left out, since nothing in them counts" in out
+    own = ("--model", base_folder, "--data", path, "--max-length", 32, *columns)
+    code, _, err = ask("train", "demo", "--method", "lora", "--steps", 1, *own, "--out", tmp_path / "run")
+    assert code == 0, err
+    (record,) = find_records(tmp_path / "run")
+    assert record.spec.data.max_length == 32
+    assert record.spec.data.columns == {"prompt": "frage", "completion": "antwort"}
+    assert any("cut to data.max_length=32" in note for note in record.notes)
+    long = ask(
+        "train", "demo", "--method", "lora", "--model", base_folder, "--max-length", 4096, "--out", tmp_path / "long"
+    )
+    assert long.code == 2
+    assert "data.max_length must be at most" in long.err
+
+
+def test_columns_that_are_no_pairs(ask: Ask) -> None:
+    for columns in ("prompt", "prompt=", "prompt=a,prompt=b"):
+        told = ask("compare", "demo", "--plan", "--columns", columns)
+        assert told.code == 2
+        assert "--columns" in told.err

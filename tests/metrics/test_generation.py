@@ -14,7 +14,7 @@ import qpeft.tuners
 from qpeft.data.examples import Example
 from qpeft.data.rows import encode
 from qpeft.errors import ConfigError, DataError
-from qpeft.metrics.generation import Answers, generate_answers, prompts_and_answers
+from qpeft.metrics.generation import Answers, generate_answers, prompts_and_answers, row_ends
 from qpeft.records.spec import GenerationSpec
 from tiny_families import tiny_family
 from tiny_models import tiny_llama, tiny_tokenizer
@@ -234,3 +234,13 @@ def test_rows_without_prompts_are_refused(rows: list[Row], message: str) -> None
 def test_a_stop_text_must_be_one_token() -> None:
     with pytest.raises(ConfigError, match="must name single tokens of the tokenizer; 'ab' is 2 tokens"):
         answer(None, stop=("ab",))
+
+
+def test_an_answer_ends_with_the_special_token_that_rows_end_with() -> None:
+    """A chat template may close turns by another token than the tokenizer's end token."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.add_tokens(["<|turn|>"], special_tokens=True)
+    turn = tokenizer.convert_tokens_to_ids("<|turn|>")
+    rows = [Row([5, 6, turn], [False, True, True]), Row([5, 6], [False, True])]
+    assert turn != END
+    assert row_ends(tokenizer, rows) == {turn}
