@@ -7,7 +7,6 @@ from qpeft.circuits import build_ansatz
 from qpeft.errors import ConfigError
 from qpeft.quantum import ExactBackend, probabilities
 
-
 # What rounding leaves of each precision on any processor.
 EXACT = {torch.float32: 2e-6, torch.float64: 1e-12}
 
