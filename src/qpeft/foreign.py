@@ -33,6 +33,7 @@ DISK_WORDS: dict[str, int] = {
     "os error 30": errno.EROFS,
     "Permission denied": errno.EACCES,
     "File name too long": errno.ENAMETOOLONG,
+    "Not a directory": errno.ENOTDIR,
     "Input/output error": errno.EIO,
 }
 # torch's writer counts the bytes that arrived, and no more.

@@ -81,6 +81,52 @@ def test_mistakes_of_ours_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
         run(["recipes"])
 
 
+def test_a_fault_of_ours_is_told_as_such_and_its_trace_is_kept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails() -> NoReturn:
+        raise ZeroDivisionError("here")
+
+    monkeypatch.setattr("qpeft.recipes.packaged", fails)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(SystemExit) as caught:
+        main(["recipes"])
+    assert caught.value.code == FAILED
+    told = capsys.readouterr().err
+    assert "this is a fault of qpeft, not yours: ZeroDivisionError: here; please report it" in told
+    assert "Traceback" not in told
+    [kept] = tmp_path.glob("qpeft-fault-*.txt")
+    assert str(kept) in told
+    assert "ZeroDivisionError: here" in kept.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(28, "No space left on device", "runs/x"), "runs/x: the disk is full; make room"),
+        (OSError(30, "Read-only file system", "runs/x"), "runs/x: the disk is read-only"),
+        (MemoryError(), "the memory of this machine does not suffice"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), "take a smaller train.batch_size"),
+    ],
+)
+def test_disks_and_memory_exit_with_1(
+    error: Exception, message: str, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails() -> NoReturn:
+        raise error
+
+    monkeypatch.setattr("qpeft.recipes.packaged", fails)
+    code, out, err = ask("recipes")
+    assert (code, out) == (1, "")
+    assert message in err
+
+
+def test_bytes_that_are_no_text_are_refused(ask: Ask) -> None:
+    code, _, err = ask("compare", "demo", "--set", "title=\udcff")
+    assert code == 2
+    assert "the command line must be UTF-8 text" in err
+
+
 @pytest.mark.parametrize(("line", "code"), [(["recipes"], 0), (["recipes", "none"], 2), (["report", "none"], 1)])
 @pytest.mark.filterwarnings("default")
 def test_main_exits_with_the_code(line: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,6 +161,15 @@ def test_main_exits_with_the_code(line: list[str], code: int, capsys: pytest.Cap
         ),
         ("train --method qpaa", r"--method must be one of base, .* or \{name: ...\}; got 'qpaa'; nearest: qpa"),
         ("train --method {r:4}", r"--method.name is required"),
+        ("train --seed -1", "--seed.*greater than or equal to 0"),
+        ("train --set data.seed=-1", "data.seed: .*greater than or equal to 0; got -1"),
+        ("compare demo --set seeds=[4294967296]", "seeds.0: .*less than 4294967296"),
+        ("compare demo --set train.steps=10000000000", "train.steps: .*less than or equal to 1000000000"),
+        ("compare demo --set train.learning_rate=.inf", "train.learning_rate: .*finite number"),
+        (
+            "compare demo --set methods.lora.target_modules=( --plan",
+            r"method.target_modules must be .*regular expression",
+        ),
         ("train --steps 0", "train.steps: .*greater than or equal to 1; got 0"),
         ("train --learning-rate 0", "train.learning_rate: .*greater than 0; got 0"),
         ("preview --layout row", "--layout must be one of rows, packed; got 'row'; nearest: rows"),

@@ -138,3 +138,57 @@ def test_places_of_keys(tmp_path: Path) -> None:
     assert place_of(leaf, ("train", "steps"), ["train.steps=x"]) == "--set"
     assert place_of(leaf, ("train", "steps"), ["train.batch_size=x"]) == "root.yaml:4"
     assert place_of(leaf, ("nowhere",), []) == "leaf.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 2024-01-01", {"a": "2024-01-01"}),
+        ("1: x", {"1": "x"}),
+        ("no: {name: lora}", {"no": {"name": "lora"}}),
+        ("2024-01-01: 3", {"2024-01-01": 3}),
+        ("a: =", {"a": "="}),
+    ],
+)
+def test_dates_and_keys_are_the_text_that_stands_there(text: str, value: object) -> None:
+    assert parse(text, "here") == value
+
+
+BOMB = "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]\n" for k in range(1, 12))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!int x", "this is no int: .*line 1"),
+        ("a: !!float x", "this is no float"),
+        ("a: !!bool x", "this is no bool"),
+        ("a: !!timestamp x", "a value of kind timestamp cannot stand in a recipe"),
+        ("a: !!binary eA==", "a value of kind binary cannot stand in a recipe"),
+        ("a: !!set {b, c}", "a value of kind set cannot stand"),
+        ("a: !!map 3", "this is no map"),
+        ("a: " + "9" * 5000, "this is no int: .*digits"),
+        ("{? [1] : 2}", "a key must be a word"),
+        ("&a [*a]", "it holds itself through an alias"),
+        ("[" * 60 + "]" * 60, "nested more than 50 deep"),
+        ("[" * 20_000, "nested too deeply for a recipe"),
+        ('a: "\\ud800"', "a character that no text file can"),
+        (BOMB, "stands for more than 50,000 values"),
+        ("a: '" + "x" * (1 << 17) + "'", "a recipe has at most 131,072 characters"),
+    ],
+)
+@pytest.mark.timeout(20)
+def test_yaml_of_odd_kinds_is_refused_at_once(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"(?s)here: .*{message}"):
+        parse(text, "here")
+
+
+def test_what_is_no_file_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "loop.yaml").symlink_to("loop.yaml")
+    (tmp_path / "mine.yaml").write_text("extends: loop.yaml\n")
+    (tmp_path / "folder.yaml").mkdir()
+    for name in ("loop.yaml", "mine.yaml", "folder.yaml"):
+        with pytest.raises(ConfigError, match="a recipe was expected at"):
+            read_mapping(tmp_path / name)
+    with pytest.raises(ConfigError, match="a recipe was expected at /dev/zero, which is no file"):
+        read_mapping(Path("/dev/zero"))

@@ -9,8 +9,8 @@ import yaml
 
 from qpeft.errors import ConfigError
 
-# A recipe is some kilobytes; larger texts would keep the parser busy for minutes.
-MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 20, 50_000, 50
+# A recipe is some kilobytes; larger texts would keep the parser busy for seconds and minutes.
+MOST_BYTES, MOST_VALUES, DEEPEST = 1 << 17, 50_000, 50
 # Only what JSON can hold is a value: a record is JSON. A date stays the text it was typed as.
 KINDS = {*(f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "float", "bool", "null", "seq", "map")), "!"}
 MERGE = "tag:yaml.org,2002:merge"

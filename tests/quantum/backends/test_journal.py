@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from qpeft.errors import BudgetError, ConfigError, ConnectionLostError, JobFailedError, JobTimeoutError
+from qpeft.errors import (
+    BudgetError,
+    ConfigError,
+    ConnectionLostError,
+    JobFailedError,
+    JobTimeoutError,
+    RecordError,
+)
 from qpeft.quantum.backends.desk import Desk, Job, Outcome, Patience, Prepared
 from qpeft.quantum.backends.journal import Budget, Estimate, Journal
 
@@ -192,3 +199,43 @@ def test_events_are_written_once_and_in_order(tmp_path: Path, monkeypatch: pytes
 def test_limits_are_above_zero(limits: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="must be above 0"):
         Budget(**limits)
+
+
+@pytest.mark.parametrize(
+    ("event", "text", "message"),
+    [
+        ("counts", "", "counts.json is damaged: the file: .*asked for the result of the same job again"),
+        ("counts", "null", "counts.json is damaged: the file"),
+        ("counts", '{"time": "t", "counts": [[-3, 7], [0, 4]]}', "counts.0.0: .*greater than or equal to 0"),
+        ("counts", '{"time": "t", "counts": [["3", 1]]}', "counts.0.0: .*integer"),
+        ("counts", '{"time": "t", "counts": []}', "counts: .*at least 1"),
+        ("counts", "[" * 9000, "counts.json is damaged"),
+        ("end", '{"time": "t", "status": "maybe", "seconds": 1.0}', "status: .*'done' or 'failed'"),
+        ("end", '{"time": "t", "status": "done", "seconds": -1.0}', "seconds: .*greater than or equal to 0"),
+        ("intent", '{"time": "t", "cost": {"circuits": 2}}', "cost.shots: .*required; nothing was sent"),
+    ],
+)
+def test_a_damaged_journal_is_refused_by_file_and_key(event: str, text: str, message: str, tmp_path: Path) -> None:
+    service = Memory()
+    desk(tmp_path, Budget(max_shots=1000)).collect(service, job())
+    (tmp_path / f"k-0-{event}.json").write_text(text)
+    found = desk(tmp_path, Budget(max_shots=1000))
+
+    def read() -> None:
+        found.collect(service, job())
+        found.journal.spent()
+
+    with pytest.raises(RecordError, match=f"(?s){message}"):
+        read()
+    assert len(service.jobs) == 1
+
+
+def test_counts_come_again_when_their_damaged_file_is_deleted(tmp_path: Path) -> None:
+    service = Memory()
+    desk(tmp_path).collect(service, job())
+    (tmp_path / "k-0-counts.json").write_text("{")
+    with pytest.raises(RecordError, match="Delete this file"):
+        desk(tmp_path).collect(service, job())
+    (tmp_path / "k-0-counts.json").unlink()
+    assert desk(tmp_path).collect(service, job()) == [[3, 1], [0, 4]]
+    assert len(service.jobs) == 1
