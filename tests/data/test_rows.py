@@ -11,6 +11,7 @@ from qpeft.data.load import load_texts
 from qpeft.data.rows import Row, encode, encode_texts, fingerprint, pack
 from qpeft.errors import DataError
 from qpeft.records.spec import DataSpec
+from tiny_models import tiny_tokenizer
 
 QA = Example((("What is the cargo?\n", False), ("lamp oil é", True)))
 CHAT = Example((("Hi\n", False), ("Hello", True), ("\nBye\n", False), ("Later", True)))
@@ -132,3 +133,20 @@ def test_a_start_token_of_the_chat_template_is_not_doubled(tokenizer: Any) -> No
             return {"input_ids": [[7, 7, 9]], "offset_mapping": [[(0, 0), (0, 3), (3, 5)]]}
 
     assert encode([Example((("<s>", False), ("ab", True)))], Starting()) == [Row([7, 9, 0], [False, True, True])]
+
+
+def test_the_end_token_of_a_plain_text_can_be_left_out_and_that_of_an_answer_not() -> None:
+    plain, chat = Example((("two bells", True),)), Example((("say: ", False), ("two", True)))
+    tokenizer = tiny_tokenizer()
+    counted, ignored = (encode([plain, chat], tokenizer, way) for way in ("count", "ignore"))
+    assert [row.ids for row in counted] == [row.ids for row in ignored]
+    assert ignored[0].counts == [*[True] * 9, False]
+    assert counted[0].counts == [True] * 10
+    assert ignored[1] == counted[1]
+    assert ignored[1].counts[-1]
+
+
+def test_leaving_the_end_token_out_needs_the_masked_loss() -> None:
+    with pytest.raises(ValueError, match="end_token 'ignore' needs loss 'masked'"):
+        DataSpec(end_token="ignore", loss="padded")
+    assert "end_token" not in DataSpec().model_dump()

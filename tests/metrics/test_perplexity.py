@@ -270,3 +270,24 @@ def test_faults(model: Any) -> None:
         measure(model, [Row([END], [True])])
     with pytest.raises(DataError, match="got a row without any"):
         measure(model, [*SHORT, Row([], [])])
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("rows", [SHORT, LONG], ids=["short", "long"])
+def test_end_tokens_of_plain_text_are_told_both_ways(model: Any, rows: list[Row], padded: bool) -> None:
+    """What is left out where they count is what rows without that count measure, and the other way about."""
+    without = [Row(row.ids, [*row.counts[:-1], False]) for row in rows]
+    counted, ignored = measure(model, rows, padded=padded), measure(model, without, padded=padded)
+    assert counted.ends == ignored.ends == len(rows)
+    assert counted.masked != pytest.approx(ignored.masked, rel=1e-3)
+    for one, two, word in ((counted, ignored, "counted"), (ignored, counted, "ignored")):
+        assert f"|end token:{word}|" in one.signature_masked
+        assert one.other is not None
+        assert one.other[0] == pytest.approx(two.masked, rel=1e-6)
+        assert one.other[1] == two.signature_masked
+
+
+def test_end_tokens_of_answers_are_not_told_apart(model: Any) -> None:
+    found = measure(model, rows_of([5, 9, 12], prompt=2))
+    assert (found.ends, found.other) == (0, None)
+    assert measure(model, [Row([END, END, END], [True] * 3)]).other is None

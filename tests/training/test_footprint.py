@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
+from transformers import LlamaConfig
 
 from qpeft.qpa import QPAOptimizer, save_adapter
 from qpeft.records import MethodSpec, RunSpec
@@ -241,3 +242,29 @@ def test_the_blocks_of_a_model_inside_a_larger_one() -> None:
     """Gemma 3 sees, too: the language model's blocks are the larger ones."""
     blocks = blocks_of(tiny_gemma3())
     assert {type(block).__name__ for block, _ in blocks} == {"Gemma3DecoderLayer"}
+
+
+# Peaks of whole processes on two cores with torch 2.13: LoRA r 4 on every linear of SmolLM2-135M-Instruct, MiB.
+PEAKS = {(4, 128, "float32"): 2614, (4, 128, "bfloat16"): 1941, (8, 256, "bfloat16"): 5189}
+
+
+@pytest.mark.parametrize("case", PEAKS, ids=lambda case: f"{case[0]}x{case[1]}-{case[2]}")
+def test_a_process_on_the_cpu_is_within_a_factor_of_a_third(case: tuple[int, int, str], tmp_path: Path) -> None:
+    """Measured once: a process of its own for each would take minutes here."""
+    rows, tokens, dtype = case
+    shape = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30, "num_attention_heads": 9}
+    config = LlamaConfig(**shape, num_key_value_heads=3, vocab_size=49152, tie_word_embeddings=True)
+    config.save_pretrained(tmp_path)
+    spec = RunSpec.model_validate(
+        {
+            "label": "row",
+            "method": {"name": "lora", "options": {"r": 4, "target_modules": "all-linear"}},
+            "model": {"name": str(tmp_path), "dtype": dtype},
+            "data": {"max_length": tokens},
+            "train": {"batch_size": rows},
+            "eval": {"batch_size": 1},
+        }
+    )
+    told = estimate_run(spec)
+    assert told.base_numbers == 134_515_008
+    assert 1 / 1.3 < told.memory.process / 2**20 / PEAKS[case] < 1.3

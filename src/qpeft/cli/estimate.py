@@ -51,7 +51,8 @@ def plain(found: "Estimate") -> dict[str, object]:
         {**asdict(use), "shots_step": use.shots_step, "shots_run": use.shots_run, "gates": dict(use.cost.gates)}
         for use in found.circuits
     ]
-    return {**asdict(found), "circuits": uses, "memory": {**asdict(found.memory), "total": found.memory.total}}
+    memory = {**asdict(found.memory), "total": found.memory.total, "process": found.memory.process}
+    return {**asdict(found), "circuits": uses, "memory": memory}
 
 
 def lines(spec: "RunSpec", found: "Estimate") -> Iterator[tuple[str, str]]:
@@ -69,9 +70,10 @@ def lines(spec: "RunSpec", found: "Estimate") -> Iterator[tuple[str, str]]:
     for use in found.circuits:
         yield from of_circuit(use, spec.train.steps)
     memory = found.memory
-    parts = ", ".join(f"{name} {size(value)}" for name, value in vars(memory).items() if value)
+    parts = ", ".join(f"{name} {size(value)}" for name, value in vars(memory).items() if value and name != "measuring")
     rows, tokens = spec.train.batch_size, spec.data.max_length
     yield "memory", f"about {size(memory.total)} with {rows} rows of {tokens} tokens, an estimate: {parts}"
+    yield "process", f"about {size(memory.process)} on a CPU, with the libraries and freed memory that it keeps"
     yield "time", "not predicted; the record of a short run holds step_time_median"
     for note in found.notes:
         yield "note", note

@@ -77,14 +77,13 @@ def measured(study: "Study", recipe: "StudyRecipe", path: Path) -> "StudyRecord"
     """The record, new or from disk, with a bar while it is made."""
     from rich.console import Console
     from rich.progress import Progress
-    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+    from qpeft.cli.librarywords import words_above
     from qpeft.training.studies import run_study
 
-    disable_progress_bar()
-    set_verbosity_error()
     total = len(study.points(study.settings.model_validate(recipe.settings)))
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    screen = Console(stderr=True)
+    with words_above(screen), Progress(console=screen, transient=True) as bar:
         task = bar.add_task(recipe.study, total=total)
 
         def tick(done: int, name: str) -> None:

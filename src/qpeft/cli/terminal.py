@@ -13,8 +13,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
+from qpeft.cli.librarywords import words_above
 from qpeft.records import RunSpec
 from qpeft.training.callbacks import Progress as RunProgress
 from qpeft.training.compare import ComparisonProgress
@@ -35,13 +35,13 @@ class Bars(ComparisonProgress):
             TimeRemainingColumn(),
         )
         self.bars = Progress(*columns, console=self.console, speed_estimate_period=600)
+        self.words = words_above(self.console)
         self.runs = self.bars.add_task("runs", total=None)
         self.steps = self.bars.add_task("", total=None, visible=False)
 
     def __enter__(self) -> Self:
-        """Start drawing; the libraries' own bars would break ours."""
-        disable_progress_bar()
-        set_verbosity_error()
+        """Start drawing."""
+        self.words.__enter__()
         self.bars.start()
         return self
 
@@ -50,6 +50,7 @@ class Bars(ComparisonProgress):
     ) -> None:
         """Stop drawing."""
         self.bars.stop()
+        self.words.__exit__(kind, error, trace)
 
     def plan(self, runs: int) -> None:
         """Set the length of the outer bar."""

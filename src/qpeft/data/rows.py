@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 from qpeft.data.examples import Example, Texts
 from qpeft.data.templates import closers
@@ -61,7 +61,7 @@ class Encoded:
         return ["; ".join([cut, *parts])] if self.truncated or self.dropped else []
 
 
-def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
+def encode(examples: Sequence[Example], tokenizer: Any, end_token: Literal["count", "ignore"] = "count") -> list[Row]:
     """Tokenise examples and append the end token, which counts where the text's last words do.
 
     What a chat template wrote gets no start token, and an end token only where it has none that closes its last turn.
@@ -72,6 +72,7 @@ def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
     Args:
         examples: the texts.
         tokenizer: a fast transformers tokenizer with an end token.
+        end_token: ``ignore``: it does not count after a plain text, of which everything else does.
 
     Returns:
         One row an example.
@@ -90,7 +91,11 @@ def encode(examples: Sequence[Example], tokenizer: Any) -> list[Row]:
         return []
     parts = {whole: [e for e in examples if e.whole == whole] for whole in (False, True)}
     rows = {whole: iter(_rows(part, tokenizer, mixed)) for whole, part in parts.items() if part}
-    return [next(rows[example.whole]) for example in examples]
+    found = [next(rows[example.whole]) for example in examples]
+    if end_token == "count":
+        return found
+    plain = [not e.whole and all(counts for _, counts in e.segments) for e in examples]
+    return [_without_end(row, bare) for row, bare in zip(found, plain, strict=True)]
 
 
 def _rows(examples: Sequence[Example], tokenizer: Any, mixed: bool) -> list[Row]:
@@ -103,6 +108,10 @@ def _rows(examples: Sequence[Example], tokenizer: Any, mixed: bool) -> list[Row]
     spans = coded["offset_mapping"] if mixed else [None] * len(texts)
     rows = zip(examples, coded["input_ids"], spans, strict=True)
     return [_row(example, ids, span, tokenizer, ends) for example, ids, span in rows]
+
+
+def _without_end(row: Row, plain: bool) -> Row:
+    return Row(row.ids, [*row.counts[:-1], False]) if plain else row
 
 
 def _row(example: Example, ids: list[int], spans: list[tuple[int, int]] | None, tokenizer: Any, ends: set[int]) -> Row:
@@ -162,7 +171,7 @@ def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:
     Args:
         texts: from `load_texts`.
         tokenizer: a fast transformers tokenizer with an end token.
-        spec: layout, loss and max_length are used.
+        spec: layout, loss, max_length and end_token are used.
 
     Returns:
         Rows. Layout 'rows': one a text, training rows cut to max_length tokens. Layout 'packed': every split
@@ -171,7 +180,7 @@ def encode_texts(texts: Texts, tokenizer: Any, spec: DataSpec) -> Encoded:
     Raises:
         DataError: where no training row has a counted token left.
     """
-    train, valid, test = (encode(part, tokenizer) for part in (texts.train, texts.valid, texts.test))
+    train, valid, test = (encode(part, tokenizer, spec.end_token) for part in (texts.train, texts.valid, texts.test))
     if spec.layout == "packed":
         train, valid, test = (pack(rows, spec.max_length) for rows in (train, valid, test))
     long = [len(row.ids) > spec.max_length for row in train]

@@ -32,6 +32,9 @@ class Perplexity:
         signature_masked: the definition of `masked` in words.
         accuracy: the share of the counted tokens to which the model gives the largest logit, in per cent.
         signature_accuracy: the definition of `accuracy` in words.
+        ends: end tokens in rows of plain text, where everything but the end token counts; they may count or not.
+        nll_ends: their summed negative log-likelihood.
+        ends_count: whether they are among the counted tokens.
         padded: the QPA authors' perplexity, or None where it was not asked for.
         share_real: the share of the padded measure's labels that are not padding, in [0, 1], or None.
         nll_per_pad: the mean loss of a padding label, or None.
@@ -46,10 +49,34 @@ class Perplexity:
     signature_masked: str
     accuracy: float
     signature_accuracy: str
+    ends: int = 0
+    nll_ends: float = 0.0
+    ends_count: bool = True
     padded: float | None = None
     share_real: float | None = None
     nll_per_pad: float | None = None
     signature_padded: str | None = None
+
+    @property
+    def other(self) -> tuple[float, str] | None:
+        """The masked perplexity without the end tokens where they count, with them where not, and its definition.
+
+        None where there are no end tokens of plain text, or no other tokens.
+        """
+        sign, word = (-1, "ignored") if self.ends_count else (1, "counted")
+        tokens = self.tokens + sign * self.ends
+        if not self.ends or not tokens:
+            return None
+        return _exp((self.nll + sign * self.nll_ends) / tokens), end_words(self.signature_masked, word)
+
+
+def end_words(signature: str, word: str) -> str:
+    """A signature with another word for what becomes of end tokens.
+
+    >>> end_words("ppl|end token:counted|v1", "ignored")
+    'ppl|end token:ignored|v1'
+    """
+    return "|".join(f"end token:{word}" if part.startswith("end token:") else part for part in signature.split("|"))
 
 
 def padded_from_masked(masked_nll_per_token: float, share_real: float, nll_per_pad: float) -> float:
@@ -118,7 +145,7 @@ def measure_perplexity(  # noqa: PLR0913 - the measurement's whole definition, b
     """
     step = max(1, max_length // 2) if stride is None else stride
     windows = cut_windows(rows, max_length, step)
-    sums = _Sums(rows, max_length if padded else None)
+    sums = _Sums(rows, max_length if padded else None, eos_id)
     if not all(row.ids for row in rows):
         raise DataError("every row needs a token, an empty line its end token; got a row without any. Check the data")
     if not sum(sum(row.counts[1:]) for row in rows):
@@ -140,7 +167,7 @@ def measure_perplexity(  # noqa: PLR0913 - the measurement's whole definition, b
 class _Sums:
     """Per-row sums of the losses of the windows, and how many counted tokens were guessed."""
 
-    def __init__(self, rows: Sequence[TokenRow], width: int | None) -> None:
+    def __init__(self, rows: Sequence[TokenRow], width: int | None, eos_id: int) -> None:
         self._counts = [np.asarray(row.counts, dtype=bool) for row in rows]
         self._width = width
         self._nll = np.zeros(len(rows))
@@ -148,6 +175,8 @@ class _Sums:
         self._real, self._pad = np.zeros(len(rows)), np.zeros(len(rows))
         self._real_labels = np.zeros(len(rows), dtype=np.int64)
         self._hits = 0
+        self._ends = [_plain_ends(row, eos_id) for row in rows]
+        self._nll_ends, self._n_ends = 0.0, 0
 
     def add(self, batch: Sequence[Window], losses: NDArray[np.float64], hits: NDArray[np.bool_]) -> None:
         """Add the losses and hits (B, T - 1) of a batch; column t is that of the window's token t + 1."""
@@ -157,6 +186,9 @@ class _Sums:
             self._nll[window.row] += loss[scored][counts].sum()
             self._tokens[window.row] += int(counts.sum())
             self._hits += int(hit[scored][counts].sum())
+            ends = self._ends[window.row][window.scored : window.end]
+            self._nll_ends += float(loss[scored][ends].sum())
+            self._n_ends += int(ends.sum())
             if window.start == 0:
                 real = window.end - 1
                 self._real_labels[window.row] = real
@@ -166,7 +198,9 @@ class _Sums:
         """The measurement; lengths is the part of the signature that names window lengths."""
         tokens, nll = int(self._tokens.sum()), float(self._nll.sum())
         rows = len(self._nll)
+        end = next((bool(c[e].all()) for c, e in zip(self._counts, self._ends, strict=True) if e.any()), True)
         masked = f"ppl|labels:counted tokens|weight:token|end token:counted|{lengths}|logits:float32|rows:{rows}|v1"
+        masked = masked if end else end_words(masked, "ignored")
         guess = "accuracy|labels:counted tokens|guess:largest logit|weight:token|scale:0-100"
         right = 100 * self._hits / tokens
         values = (
@@ -178,6 +212,9 @@ class _Sums:
             masked,
             right,
             f"{guess}|{lengths}|rows:{rows}|v1",
+            self._n_ends,
+            self._nll_ends,
+            end,
         )
         if self._width is None:
             return Perplexity(*values)
@@ -193,6 +230,12 @@ class _Sums:
             nll_per_pad=float(self._pad.sum()) / pads if pads else 0.0,
             signature_padded=f"{words}|cut:{self._width}|logits:float32|rows:{rows}|v1",
         )
+
+
+def _plain_ends(row: TokenRow, eos_id: int) -> NDArray[np.bool_]:
+    """Where a row of plain text has end tokens; nowhere in a row of which other tokens are left out, too."""
+    ends = np.asarray(row.ids) == eos_id
+    return ends if np.asarray(row.counts, dtype=bool)[~ends].all() else np.zeros_like(ends)
 
 
 def _mean_of_pairs(row_means: NDArray[np.float64]) -> float:

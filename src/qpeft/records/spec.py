@@ -4,7 +4,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 SPEC_VERSION = 1
 # What torch, numpy and transformers all take as a seed, and a count that no machine works off: far above it numbers
@@ -71,6 +71,16 @@ class DataSpec(Strict):
     template: Literal["auto", "chat", "plain"] = later(
         "auto", "auto: the tokenizer's chat template where it has one; chat: that or an error; plain: never"
     )
+    end_token: Literal["count", "ignore"] = later(
+        "count", "whether the end token of a plain text counts in loss and perplexity; the other figure is told, too"
+    )
+
+    @model_validator(mode="after")
+    def one_rule_for_the_end(self) -> "DataSpec":
+        """The padded loss counts every position, the end token's and its copies' among them."""
+        if self.end_token == "ignore" and self.loss == "padded":
+            raise ValueError("end_token 'ignore' needs loss 'masked': the padded loss counts every position")
+        return self
 
     def __hash__(self) -> int:
         """Of the content: a dict has no hash of its own."""

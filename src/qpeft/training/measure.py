@@ -66,6 +66,10 @@ def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split:
         padded=padded,
     )
     metrics = [Metric(name="perplexity", split=split, value=result.masked, signature=result.signature_masked)]
+    if result.other is not None:
+        # The end token of a text is often dear to a model that was trained on other ends: both figures are told.
+        name = "perplexity_without_end" if result.ends_count else "perplexity_with_end"
+        metrics.append(Metric(name=name, split=split, value=result.other[0], signature=result.other[1]))
     if result.padded is not None and result.share_real is not None and result.nll_per_pad is not None:
         # With the share of real labels and the loss of a padding label the padded perplexity follows from the masked.
         parts = {
