@@ -176,7 +176,7 @@ def memory_of(
         gradients=gradients,
         optimizer=2 * moments if train.optimizer == "adamw" else 0,
         activations=round(tokens * sum(kept) * width),
-        logits=LOGITS * tokens * vocabulary * FLOAT if built.trained else 0,
+        logits=LOGITS * tokens * vocabulary * FLOAT,
         measuring=vocabulary * (shown * head.element_size() + min(shown, MEASURED) * FLOAT),
     )
 
