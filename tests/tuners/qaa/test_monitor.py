@@ -1,5 +1,6 @@
 """QAAMonitor under transformers' Trainer: what it reads, when, what it says, and that it leaves no hook."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,11 @@ import pytest
 import torch
 from peft import get_peft_model
 from torch import Tensor
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerState, TrainingArguments
 
 from qpeft.errors import ConfigError
 from qpeft.tuners import QAAConfig, QAADelta
-from qpeft.tuners.qaa.monitor import QAAMonitor
+from qpeft.tuners.qaa.monitor import QAAMonitor, Reading
 from tiny_models import tiny_llama
 
 
@@ -152,3 +153,15 @@ def test_a_training_that_broke_off_leaves_no_hook_behind_the_next(ids: Tensor) -
 def test_steps_between_readings_are_checked(every: Any) -> None:
     with pytest.raises(ConfigError, match=f"every must be a whole number of at least 1, .*; got {every}"):
         QAAMonitor(every=every)
+
+
+def test_what_was_seen_goes_through_a_checkpoint() -> None:
+    seen, model = QAAMonitor(), torch.nn.Linear(1, 1)
+    seen.readings = [Reading(0, (0.5, 1.0), (-0.25, 0.125), 0.1), Reading(3, (1.0, 1.0), (0.0, 0.5), 0.3)]
+    seen.losses = [(2, 3.5), (4, 3.0)]
+    kept = json.loads(json.dumps({"QAAMonitor": seen.state()}))
+    again, fresh = QAAMonitor(), QAAMonitor()
+    again.on_train_begin(None, TrainerState(global_step=4, stateful_callbacks=dict(kept)), None, model=model)
+    assert (again.readings, again.losses, again.summary()) == (seen.readings, seen.losses, seen.summary())
+    fresh.on_train_begin(None, TrainerState(global_step=0, stateful_callbacks=dict(kept)), None, model=model)
+    assert fresh.readings == []

@@ -72,10 +72,11 @@ class QAAMonitor(TrainerCallback, ExportableState):  # type: ignore[misc]
         """Hook every QAA module of the model; hooks of a training that broke off go first."""
         self._unhook()
         # The Trainer itself restores callbacks only where it was told to; its state is there in any case.
-        saved = state.stateful_callbacks.get(type(self).__name__, {}).get("seen")
-        if state.global_step > 0 and saved:
+        kept = getattr(state, "stateful_callbacks", {})  # a loop of one's own may keep nothing
+        saved = kept.get(type(self).__name__, {}).get("seen")
+        if saved and state.global_step > 0:
             self._restore(saved)
-        state.stateful_callbacks[type(self).__name__] = self.state()
+        kept[type(self).__name__] = self.state()
         modules = [module for module in kwargs["model"].modules() if isinstance(module, QAADelta)]
         self._handles = [module.register_forward_hook(self._look) for module in modules]
 
