@@ -170,6 +170,7 @@ def test_main_exits_with_the_code(line: list[str], code: int, capsys: pytest.Cap
             "compare demo --set methods.lora.target_modules=( --plan",
             r"method.target_modules must be .*regular expression",
         ),
+        ("compare demo --plan --set methods.lora.target_modules=3", "method.target_modules must be a list of names"),
         ("train --steps 0", "train.steps: .*greater than or equal to 1; got 0"),
         ("train --learning-rate 0", "train.learning_rate: .*greater than 0; got 0"),
         ("preview --layout row", "--layout must be one of rows, packed; got 'row'; nearest: rows"),

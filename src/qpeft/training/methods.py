@@ -172,6 +172,8 @@ def peft_config(method: MethodSpec) -> Any:
         if key not in fields:
             raise ConfigError(f"method.{key} is not a field of {known[wanted].__name__}{nearest(key, fields)}")
     for key, value in options.items():
+        if key in PATTERNS and not (value is None or isinstance(value, (str, list, tuple, set))):
+            raise ConfigError(f"method.{key} must be a list of names or one regular expression; got {value!r}")
         if isinstance(value, str) and key in PATTERNS:
             try:
                 re.compile(value)
