@@ -30,6 +30,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "execution": ExecutionSpec,
 }
 ROW_SECTIONS = ("data", "train", "execution")
+MOST_FAULTS = 25
 WITH_CIRCUIT = ("qpa", "qaa")
 
 
@@ -108,7 +109,10 @@ def load_recipe(name: str, settings: list[str] | None = None) -> Comparison:
     except ValidationError as error:
         faults = list(error.errors())
     if faults:
-        raise ConfigError("\n".join(describe(fault, path, settings or []) for fault in faults))
+        # Each place is looked up in the files anew; nobody reads a thousand lines.
+        lines = [describe(fault, path, settings or []) for fault in faults[:MOST_FAULTS]]
+        more = len(faults) - len(lines)
+        raise ConfigError("\n".join([*lines, f"and {more} more"] if more else lines))
     try:
         return expand(recipe, path.stem)
     except ConfigError as error:
