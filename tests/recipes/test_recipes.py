@@ -228,6 +228,6 @@ def test_over_with_a_name_of_its_own_takes_no_options_over(write: Write) -> None
     _, b, c = load_recipe(path).runs
     assert b.method.over is not None
     assert c.method.over is not None
-    assert b.method.over.options == {"num_virtual_tokens": 2}
+    assert b.method.over.options == {"num_virtual_tokens": 2, "start": "tokens"}
     assert c.method.over.options == {"r": 8}
     assert c.method.options == {"n_mlp": 8}

@@ -32,6 +32,10 @@ SECTIONS: dict[str, type[BaseModel]] = {
 ROW_SECTIONS = ("data", "train", "execution")
 MOST_FAULTS = 25
 WITH_CIRCUIT = ("qpa", "qaa")
+# Options whose best value has changed since the first records: (option, value of old, value of today). A spec without
+# the option means the value of old for ever, so that a record means what was run and keeps its identity; a recipe or a
+# command line without it means today's, which is written into the spec.
+DATED = {"qaa": ("preset", "recommended", "measured"), "prefix": ("start", "random", "tokens")}
 
 
 class Recipe(Strict):
@@ -245,7 +249,22 @@ def method_of(entry: dict[str, Any], where: str) -> MethodSpec:
         rest["ansatz"] = programs_read(rest["ansatz"])
     if over is not None and not isinstance(over, dict):
         raise ConfigError(f"{where}.over must be a method such as {{name: lora, r: 4}}; got {over!r}")
-    return MethodSpec(name=str(name), options=rest, over=method_of(over, f"{where}.over") if over else None)
+    below = method_of(over, f"{where}.over") if over else None
+    return MethodSpec(name=str(name), options=dated(str(name), rest), over=below)
+
+
+def dated(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """The options of a spec: today's value where the recipe gives none, nothing where it gives the value of old.
+
+    >>> dated("qaa", {}), dated("qaa", {"preset": "recommended"}), dated("lora", {"r": 4})
+    ({'preset': 'measured'}, {}, {'r': 4})
+    """
+    if name not in DATED:
+        return options
+    key, old, today = DATED[name]
+    value = options.get(key, today)
+    rest = {other: given for other, given in options.items() if other != key}
+    return rest if value == old else {**rest, key: value}
 
 
 def programs_read(ansatz: Any) -> Any:

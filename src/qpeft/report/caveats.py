@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from qpeft.records import RunRecord
+from qpeft.records.signatures import KINDS, failure_signatures, kind_of
 from qpeft.report.groups import Groups, differing_keys, final_groups, finite_metric, tune_groups
 from qpeft.report.summary import ENOUGH_SEEDS, Row
 from qpeft.report.untrained import untrained_note
@@ -27,6 +28,7 @@ def caveats(records: Iterable[RunRecord], rows: Sequence[Row]) -> list[str]:
     kept = list(records)
     groups, tuned = final_groups(kept), tune_groups(kept)
     found = [_few_seeds(rows), _failed(rows), untrained_note(kept), _no_interval(rows), _still_improving(rows)]
+    found += [*_failures(groups), *_worse_than_base(rows, groups), *_seeds_disagree(groups)]
     found += [*_unequal(groups), *_origins(groups), _signatures(groups)]
     return [note for note in (*found, _tuning_budget(rows), *_edges(groups, tuned)) if note]
 
@@ -60,6 +62,38 @@ def _still_improving(rows: Sequence[Row]) -> str:
         "Still improving at the end of training (training loss of the last fifth against the fifth before): "
         f"{listed}. More steps could change their place."
     ) * bool(falling)
+
+
+def _failures(groups: Groups) -> list[str]:
+    """The failure signatures in the notes of the runs, counted for each method."""
+    out = []
+    for label, runs in groups.items():
+        kinds = [{kind for note in run.notes if (kind := kind_of(note))} for run in runs]
+        listed = [f"{kind} in {n} of {len(runs)}" for kind in KINDS if (n := sum(kind in found for found in kinds))]
+        # One of them in its own words: what it means and what to try.
+        first = next((note for run in runs for note in run.notes if kind_of(note)), "")
+        out += [f"Failure signatures of {label}: {', '.join(listed)}. For example {first}."] * bool(listed)
+    return out
+
+
+def _worse_than_base(rows: Sequence[Row], groups: Groups) -> list[str]:
+    """Methods whose test perplexity lies above that of the model before training, where that was measured."""
+    base = [label for label, runs in groups.items() if runs[0].spec.method.name == "base"]
+    before = [row.perplexity for row in rows if row.label in base and row.perplexity is not None]
+    if not before:
+        return []
+    worse = [row for row in rows if row.trainable and row.perplexity is not None and row.perplexity > min(before)]
+    listed = ", ".join(f"{row.label} ({row.perplexity:.4g})" for row in worse)
+    return [f"Worse than the base model ({min(before):.4g}) after training: {listed}."] * bool(worse)
+
+
+def _seeds_disagree(groups: Groups) -> list[str]:
+    """Methods whose answers differ so much between seeds that they cannot be ranked."""
+    out = []
+    for label, runs in groups.items():
+        values = [value for run in runs if (value := run.metric("rougeL")) is not None]
+        out += [f"{label}: {sentence}." for sentence in failure_signatures(rouge_by_seed=values)]
+    return out
 
 
 def _unequal(groups: Groups) -> list[str]:

@@ -36,14 +36,14 @@ def check_adapter_under_qpa(
     assert torch.equal(logits(model, batch), logits(untouched, batch)), "QPA changed the adapter before training"
     first = steps(model, optimizer, batch, 2)
     state = optimizer.state_dict()
-    saved = {"optimizer": clone(state), "model": {n: p.detach().clone() for n, p in model.named_parameters()}}
+    saved = {"optimizer": clone(state), "model": {n: t.detach().clone() for n, t in numbers(model)}}
     last = steps(model, optimizer, batch, 8)
     assert min(last) < first[0], f"the loss did not fall: {[*first, *last]}"
     # As a trainer resumes: the adapter is loaded first, the optimizer built after it.
     again, named = wrapped(make_model, adapter)
     with torch.no_grad():
-        for name, parameter in again.named_parameters():
-            parameter.copy_(saved["model"][name])
+        for name, tensor in numbers(again):
+            tensor.copy_(saved["model"][name])
     resumed = QPAOptimizer(named, CONFIG, lr=3e-2)
     resumed.load_state_dict(saved["optimizer"])
     assert steps(again, resumed, batch, 8) == last, "a resumed run does not continue bitwise"
@@ -95,3 +95,8 @@ def clone(state: Any) -> Any:
     if isinstance(state, dict):
         return {key: clone(value) for key, value in state.items()}
     return [clone(value) for value in state] if isinstance(state, list) else state
+
+
+def numbers(model: Any) -> list[tuple[str, torch.Tensor]]:
+    """Everything a model computes with: its Parameters and its buffers, which an adapter's file has as well."""
+    return [*model.named_parameters(), *model.named_buffers()]

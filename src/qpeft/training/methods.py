@@ -11,11 +11,12 @@ import torch
 from transformers import TrainerCallback
 
 import qpeft.tuners  # noqa: F401  (makes our methods known to peft)
-from qpeft.errors import ConfigError, ModelError, QpeftError, nearest
+from qpeft.errors import ConfigError, ModelError, QpeftError, nearest, require_choice
 from qpeft.qpa import QPAConfig, QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import ExecutionSpec, MethodSpec
 from qpeft.training.models import untie_for
+from qpeft.tuners.qaa.layer import QAADelta
 from qpeft.tuners.qaa.monitor import QAAMonitor
 from qpeft.tuners.qaa.place import run_modules_on
 from qpeft.tuners.sora import parameter_groups
@@ -24,6 +25,8 @@ from qpeft.tuners.sora.callback import SoraCallback
 EXACT = ExecutionSpec()
 # Options that peft reads as a regular expression where they are one text.
 PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
+# How a prefix begins: peft draws it from N(0, 1), a size no keys and values have; `training.prefix` takes real tokens.
+STARTS = ("random", "tokens")
 
 
 @dataclass
@@ -43,6 +46,10 @@ class Built:
         """The adapter's type as peft names it, such as ``LORA``; None without an adapter."""
         kind = getattr(self.peft_config, "peft_type", None)
         return getattr(kind, "value", kind)
+
+    def monitors(self) -> list[QAAMonitor]:
+        """What watches QAA."""
+        return [watcher for watcher in self.callbacks if isinstance(watcher, QAAMonitor)]
 
     def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and Parameters that receive gradients."""
@@ -161,6 +168,8 @@ def peft_config(method: MethodSpec) -> Any:
         ConfigError: The type or a field does not exist in the installed peft, or peft refuses a value.
     """
     options = {"task_type": "CAUSAL_LM", **FIXED.get(method.name, {}), **method.options}
+    if method.name == "prefix":
+        check_start(options.pop("start", STARTS[0]), options)
     wanted = str(options.pop("peft_type", "LORA")).upper()
     known = {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
     if wanted not in known:
@@ -187,6 +196,17 @@ def peft_config(method: MethodSpec) -> Any:
         raise
     except Exception as error:  # peft checks by whatever it does first with a value
         raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
+
+
+def check_start(start: Any, options: dict[str, Any]) -> None:
+    """Check how a prefix begins, which is an option of ours beside peft's.
+
+    Raises:
+        ConfigError: The word is unknown, or a projection stands between the trained numbers and keys and values.
+    """
+    require_choice("method.start", str(start), STARTS)
+    if start == "tokens" and options.get("prefix_projection"):
+        raise ConfigError("method.start tokens needs prefix_projection false: the prefix must be the trained numbers")
 
 
 def _base(model: Any, method: MethodSpec, seed: int) -> Built:
@@ -216,6 +236,9 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
         raise ModelError(f"peft cannot put {kind} on {type(model).__name__}: {error}") from error
     built = Built(wrapped, peft_config=config, notes=notes)
     watchers: dict[str | None, type[TrainerCallback]] = {"QAA": QAAMonitor, "SORA": SoraCallback}
+    for module in wrapped.modules():
+        if isinstance(module, QAADelta):
+            module.survey.told = True  # the monitor warns, at the rate of the run
     built.callbacks = [watchers[built.kind]()] if built.kind in watchers else []
     return built
 
@@ -244,7 +267,8 @@ def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
 
 
 Builder = Callable[[Any, MethodSpec, int], Built]
-# Methods that peft carries, its own and ours; a name fixes some fields of the config.
+# Methods that peft carries, its own and ours; a name fixes some fields of the config. A spec without a preset of QAA
+# means what it meant in the first records; recipes and the command line name today's (`recipes.recipe.dated`).
 FIXED: dict[str, dict[str, Any]] = {
     "lora": {"peft_type": "LORA"},
     "lora_released": {"peft_type": "LORA", "lora_dropout": 0.0},
@@ -253,7 +277,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "prefix": {"peft_type": "PREFIX_TUNING"},
     "head_prefix": {"peft_type": "HEADPREFIX"},
     "ffa": {"peft_type": "FFA"},
-    "qaa": {"peft_type": "QAA"},
+    "qaa": {"peft_type": "QAA", "preset": "recommended"},
 }
 ADAPTERS = (*FIXED, "peft")
 METHODS: dict[str, Builder] = {

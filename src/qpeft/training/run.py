@@ -34,10 +34,12 @@ from qpeft.records import (
 from qpeft.records.drafts import ANY, sweep
 from qpeft.records.lock import LOCK
 from qpeft.records.place import LEAST_BYTES
+from qpeft.records.signatures import kind_of
 from qpeft.training.account import Trained, curve, qpa_optimizer, quantum, run_info, step_notes, train_info
 from qpeft.training.callbacks import Checkpoints, Progress, Silent, Watch
 from qpeft.training.checkpoints import checkpoints, resume_point
 from qpeft.training.environment import meta_info
+from qpeft.training.failures import failure_notes
 from qpeft.training.fits import check_fit
 from qpeft.training.guard import guarded
 from qpeft.training.interrupt import Interrupt
@@ -45,11 +47,11 @@ from qpeft.training.measure import answer_notes, check_answers, data_notes, data
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
 from qpeft.training.origin import ORIGIN, begin, check_origin
+from qpeft.training.prefix import start_prefix
 from qpeft.training.ranks import from_main, is_main, n_processes, writing_place
 from qpeft.training.session import Loop, Session
 from qpeft.training.spent import SPENT, ModulesSpent, Spent
 from qpeft.training.trackers import Trackers
-from qpeft.tuners.qaa.monitor import QAAMonitor
 from qpeft.tuners.qaa.place import circuit_modules
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
@@ -109,6 +111,7 @@ def new_run(
     about = [*base.notes, *data_notes(texts, data, spec)]
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
+    start_prefix(built, spec.method, data.train)
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*about, *built.notes):
@@ -120,6 +123,9 @@ def new_run(
         optimizer.finish()
     progress.phase("measure")
     metrics, blocks = measure(spec, built.model, base, data, place)
+    failures = failure_notes(spec, built, base, data.valid, trained, metrics)
+    for note in filter(kind_of, failures):
+        progress.note(note)
     progress.phase("save")
     size = save(built, base, place, optimizer)
     record = RunRecord(
@@ -133,7 +139,7 @@ def new_run(
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[*about, *built.notes, *notes_after(spec, built, optimizer)],
+        notes=[*about, *built.notes, *notes_after(spec, failures, optimizer)],
     )
     rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
     record = record.model_copy(update={"train_info": rows})
@@ -198,6 +204,8 @@ def train(
     if spent.note:
         note(spent.note)
     built.execution = dataclasses.replace(built.execution, told=spent)
+    for monitor in built.monitors():
+        monitor.tell = note
     modules = circuit_modules(built.model) if built.qpa is None else []
     trainer = Loop(
         model=built.model,
@@ -261,9 +269,9 @@ def arguments(spec: RunSpec, folder: Path) -> TrainingArguments:
     )
 
 
-def notes_after(spec: RunSpec, built: Built, optimizer: QPAOptimizer | None) -> list[str]:
-    """What is known once a run is done: of its processes, of QAA's monitor, of QPA's steps, of the answers."""
-    told = [*notes_of_processes(spec), *warnings_of(built), *step_notes(optimizer)]
+def notes_after(spec: RunSpec, failures: list[str], optimizer: QPAOptimizer | None) -> list[str]:
+    """What is known once a run is done: of its processes, of what failed, of QPA's steps, of the answers."""
+    told = [*notes_of_processes(spec), *failures, *step_notes(optimizer)]
     return [*told, *answer_notes(spec.eval.generation)]
 
 
@@ -271,12 +279,6 @@ def notes_of_processes(spec: RunSpec) -> list[str]:
     """How many rows a step had, where several processes trained."""
     rows = n_processes() * spec.train.batch_size * spec.train.gradient_accumulation
     return [f"{n_processes()} processes trained together: {rows} rows a step"] if n_processes() > 1 else []
-
-
-def warnings_of(built: Built) -> list[str]:
-    """What QAA's monitor saw last, and what it warns of."""
-    monitors = [watcher for watcher in built.callbacks if isinstance(watcher, QAAMonitor)]
-    return [text for monitor in monitors for text in (monitor.summary(), *monitor.warnings) if text]
 
 
 def save(built: Built, base: Base, folder: Path, optimizer: QPAOptimizer | None) -> int:

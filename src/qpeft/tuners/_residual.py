@@ -109,8 +109,7 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
     @property
     def deltas(self) -> nn.ModuleDict:
         """Adapter name to delta."""
-        found: nn.ModuleDict = getattr(self, self.container)
-        return found
+        return getattr(self, self.container)  # type: ignore[no-any-return]
 
     def add(self, adapter_name: str, delta: nn.Module, inference_mode: bool) -> None:
         """Attach the delta of one adapter, on the device of the base module."""
@@ -131,9 +130,8 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
         active = [] if self._disable_adapters or self.merged else self.active_deltas()
         if not active:
             return self.base_layer(*args, **kwargs)
-        x: Any = None
-        if any(delta.insertion != "after" for delta in active):
-            x = args[0] if args else kwargs["hidden_states"]  # the keyword of transformers
+        reads = any(delta.insertion != "after" for delta in active)
+        x: Any = (args[0] if args else kwargs["hidden_states"]) if reads else None  # transformers' keyword
         for delta in active:
             if delta.insertion == "before":
                 x = added(x, delta(x))
@@ -145,10 +143,13 @@ class ResidualLayer(nn.Module, BaseTunerLayer):  # type: ignore[misc]
                 f"chooses experts, say), so that an update of the result has no effect; name it in exclude_modules"
             )
         y = out[0] if isinstance(out, tuple) else out
-        for delta in active:
-            if delta.insertion != "before":
-                y = added(y, delta(y if delta.insertion == "after" else x))
+        for delta in (delta for delta in active if delta.insertion != "before"):
+            y = added(y, self.update_of(delta, x, y))
         return (y, *out[1:]) if isinstance(out, tuple) else y
+
+    def update_of(self, delta: Any, x: Any, y: Tensor) -> Any:
+        """What a delta adds to the result y of the base module, whose input was x."""
+        return delta(y if delta.insertion == "after" else x)
 
     def active_deltas(self) -> list[Any]:
         """The deltas of the active adapters that reach this module."""

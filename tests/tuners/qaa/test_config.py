@@ -46,6 +46,11 @@ def test_what_is_said_goes_over_the_preset(preset: str) -> None:
     options = {"placement": "feed_forward", "width": "model", "ansatz": "rxrz_cnot", "depth": 7, "scale": 3}
     config = QAAConfig(preset=preset, **options)
     assert {key: getattr(config, key) for key in options} == options
+    assert config.first_step is None, "a fixed scale leaves nothing to measure"
+    assert (QAAConfig(preset=preset, first_step=0.1).scale, QAAConfig(preset=preset, first_step=0.1).first_step) == (
+        None,
+        0.1,
+    )
     assert {key: getattr(QAAConfig(preset=preset), key) for key in PRESETS[preset]} == PRESETS[preset]
 
 
@@ -63,8 +68,23 @@ def test_a_preset_that_changes_later_does_not_change_a_saved_config(
 ) -> None:
     config = QAAConfig()
     config.save_pretrained(tmp_path)
-    monkeypatch.setitem(PRESETS, "recommended", {**PRESETS["recommended"], "depth": 9, "ansatz": "rx_cnot"})
+    monkeypatch.setitem(PRESETS, "measured", {**PRESETS["measured"], "depth": 9, "ansatz": "rx_cnot"})
     assert QAAConfig.from_pretrained(tmp_path) == config
+
+
+def test_a_config_saved_by_version_0_1_keeps_its_fixed_scale(tmp_path: Path) -> None:
+    QAAConfig(preset="recommended").save_pretrained(tmp_path)
+    file = tmp_path / "adapter_config.json"
+    body = json.loads(file.read_text())
+    assert body.pop("first_step") is None
+    file.write_text(json.dumps(body))
+    old = QAAConfig.from_pretrained(tmp_path)
+    assert (old.preset, old.scale, old.first_step) == ("recommended", None, None)
+
+
+def test_a_scale_is_fixed_or_measured() -> None:
+    with pytest.raises(ConfigError, match=r"qaa.scale is fixed and qaa.first_step measures it; .* got 2.0 and 0.1"):
+        QAAConfig(scale=2.0, first_step=0.1)
 
 
 def test_all_faults_are_named_at_once() -> None:
@@ -72,7 +92,7 @@ def test_all_faults_are_named_at_once() -> None:
         QAAConfig(preset="papr", ansatz="rx_cnto", readout="pauli", width="modle", depth=0, wires=[1, 1], up_bias=1)
     lines = str(caught.value).splitlines()
     assert lines == [
-        "qaa.preset must be one of paper, text, recommended; got 'papr'; nearest: paper",
+        "qaa.preset must be one of paper, text, recommended, measured; got 'papr'; nearest: paper",
         f"qaa.ansatz must be one of {', '.join(ANSATZE)}; got 'rx_cnto'; nearest: rx_cnot",
         "qaa.readout must be one of pauli_z, probabilities; got 'pauli'; nearest: pauli_z",
         "qaa.width must be one of model, padded; got 'modle'; nearest: model",
@@ -100,6 +120,7 @@ def test_all_faults_are_named_at_once() -> None:
         ({"scale": True}, "got True"),
         ({"scale": float("nan")}, "got nan"),
         ({"scale": float("inf")}, "got inf"),
+        ({"first_step": 0}, "qaa.first_step must be a number above 0, or None for a fixed scale; got 0"),
         ({"wires": []}, r"got \[\]"),
         ({"wires": [-1]}, r"got \[-1\]"),
         ({"wires": [[0], [1]]}, r"got \[\[0\], \[1\]\]"),

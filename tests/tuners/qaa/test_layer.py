@@ -72,7 +72,7 @@ def test_any_family_with_its_own_entangler(ansatz: str) -> None:
 @pytest.mark.parametrize("up_bias", [False, True])
 @pytest.mark.parametrize("scale", [None, 0.7])
 def test_update_is_scale_times_the_mixed_readings(width: str, up_bias: bool, scale: float | None) -> None:
-    module = delta(width=width, up_bias=up_bias, scale=scale)
+    module = delta(width=width, up_bias=up_bias, scale=scale, preset="recommended")
     if up_bias:
         assert module.bias is not None
         torch.nn.init.normal_(module.bias)

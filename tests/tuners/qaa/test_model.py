@@ -56,7 +56,7 @@ def test_a_new_adapter_changes_nothing(source: str, insertion: str, ids: Tensor)
 
 def test_only_the_adapter_learns_and_the_base_can_be_had_back(ids: Tensor) -> None:
     torch.manual_seed(0)
-    model = get_peft_model(tiny_llama(), QAAConfig())
+    model = get_peft_model(tiny_llama(), QAAConfig(first_step=0.1))
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     names = {name for name, p in model.named_parameters() if p.requires_grad}
     assert names == {name for name in before if "qaa_" in name}
@@ -87,7 +87,7 @@ def test_reloaded_computes_the_same(source: str, ids: Tensor, tmp_path: Path) ->
     stored = load_file(tmp_path / "adapter_model.safetensors")
     own = {"circuit": {"angles"}, "frozen": {"angles"}, "no_entangler": {"angles"}, "linear": {"down"}}
     own |= {"mlp": {"projection", "slopes"}, "quadratic": {"left", "right"}}
-    assert {name.rsplit(".", 1)[1] for name in stored} == {"up", "bias"} | own[source]
+    assert {name.rsplit(".", 1)[1] for name in stored} == {"up", "bias", "scale"} | own[source]
     trained = {name.rsplit(".", 1)[1] for name, p in model.named_parameters() if p.requires_grad}
     assert trained == {"up", "bias"} | (own[source] - {"projection", "left", "right"} if source != "frozen" else set())
     for low in (False, True):

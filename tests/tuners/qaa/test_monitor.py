@@ -72,7 +72,7 @@ def test_summary_is_the_last_reading(watched: tuple[QAAMonitor, Any]) -> None:
     assert monitor.summary() == (
         f"QAA at step 6: norm of embedded states 1.0000 to 1.0000, z from {last.z_range[0]:.3f} to "
         f"{last.z_range[1]:.3f}, update over hidden state {last.update_ratio:.3f}, slope of the loss "
-        f"{monitor.slope():.5f} nat per step"
+        f"{monitor.slope():.5f} nat per step, first step foretold to change them by {monitor.first_step:.2g}"
     )
     assert QAAMonitor().summary() == ""
 
@@ -124,8 +124,11 @@ def test_a_planted_plateau_and_a_planted_flood(ids: Tensor, tmp_path: Path) -> N
     still = QAAMonitor(every=3)
     train(still, tmp_path, ids, QAAConfig(), learning_rate=0.0)
     assert [warning.split(":")[0] for warning in still.warnings] == ["plateau"]
-    loud = QAAMonitor(every=3)
+    told: list[str] = []
+    loud = QAAMonitor(every=3, tell=told.append)
     train(loud, tmp_path, ids, QAAConfig(scale=1e4))
+    assert told == loud.warnings[:1]
+    assert "(scale 10000): the first step of Adam at a learning rate of" in told[0]
     assert "drowning" in [warning.split(":")[0] for warning in loud.warnings]
     assert loud.readings[-1].update_ratio > 1
 

@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qpeft.circuits import ENTANGLERS, check_ansatz, own_entangler
+from qpeft.errors import ConfigError
 from qpeft.quantum.layer import READOUTS
 from qpeft.tuners._residual import INSERTIONS, Choice, ResidualConfig, check_fields
 from qpeft.tuners._sites import PLACEMENTS
 
-# What the paper's count of trainable numbers needs, what its text says, and what we recommend.
+# What the paper's count of trainable numbers needs, what its text says, what we recommended until version 0.1, what we
+# recommend now. A saved config names its preset and so does a record (a spec without one means ``recommended``): no
+# preset ever changes its meaning, and a better one gets a name of its own.
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {
         "placement": "attention",
@@ -32,7 +35,15 @@ PRESETS: dict[str, dict[str, Any]] = {
         "depth": 2,
         "scale": None,
     },
+    "measured": {
+        "placement": "both",
+        "width": "model",
+        "ansatz": "ry_cnot",
+        "depth": 2,
+        "first_step": 0.01,
+    },
 }
+DEFAULT = "measured"
 SOURCES = ("circuit", "frozen", "no_entangler", "mlp", "quadratic", "linear")
 WIDTHS = ("model", "padded")
 CHOICES: dict[str, Choice] = {
@@ -55,6 +66,10 @@ CHECKS: dict[str, tuple[str, Any]] = {
         "a number above 0, or None for sqrt(2^n)",
         lambda value: value is None or (type(value) in (int, float) and 0 < value < math.inf),
     ),
+    "first_step": (
+        "a number above 0, or None for a fixed scale",
+        lambda value: value is None or (type(value) in (int, float) and 0 < value < math.inf),
+    ),
     "wires": (
         "None or a list of different whole numbers of at least 0",
         lambda value: (
@@ -75,14 +90,17 @@ class QAAConfig(ResidualConfig):
 
     A hidden state h becomes ``h + scale * W^T z`` with z the readout of a circuit that h was embedded in:
     ceil(log2 d) qubits, rotations, entangling gates, Pauli-Z. W starts at zero, the angles in U(-pi, pi).
-    A field left at None takes the value of the preset (``scale`` then is sqrt(2^n) where the preset has none).
+    A field left at None takes the value of the preset. With ``first_step`` (preset ``measured``) the scale of each
+    module follows from the first batch that passes in training and is saved with the adapter.
 
     >>> QAAConfig(preset="paper").width
     'padded'
 
     Args:
-        preset: ``recommended`` (ours), ``paper`` (the 123,000 numbers of its Table 3: after attention only, W as wide
-            as the padded register) or ``text`` (after attention and feed-forward, W as wide as the model).
+        preset: ``measured`` (ours: updates in proportion to the hidden states), ``recommended`` (ours until version
+            0.1: the same circuits with scale sqrt(2^n), too much for deep models), ``paper`` (the 123,000 numbers of
+            its Table 3: after attention only, W as wide as the padded register) or ``text`` (after attention and
+            feed-forward, W as wide as the model).
         placement: ``attention``, ``feed_forward``, ``both`` or ``head`` (before the output head), by model family;
             ignored where ``target_modules`` names modules.
         insertion: ``after`` a module (the paper), ``parallel`` to it, or ``before`` it.
@@ -94,8 +112,11 @@ class QAAConfig(ResidualConfig):
         readout: ``pauli_z`` (the paper), one value a wire, or ``probabilities`` of the wires' outcomes.
         wires: Measured qubits; None is all. 2^k numbers are read from k wires as probabilities.
         width: Rows of W^T: ``model`` (d), or ``padded`` (2^n, the surplus is cut off and never trained).
-        scale: Factor on z; None is sqrt(2^n), since z over random states varies by about 1/sqrt(2^n) only.
-        up_bias: Add a trained vector to the update.
+        scale: Fixed factor on z; None without ``first_step`` is sqrt(2^n), since z over random states varies by about
+            1/sqrt(2^n) only.
+        first_step: Measure the scale instead: the relative change of the hidden states, all modules together, that
+            Adam's first step is to make at a learning rate of 0.001 (``sizing.py`` has the derivation).
+        up_bias: Add a trained vector to the update; with ``first_step`` it is scaled, too.
         source: What reads z from h: the trained ``circuit``, or one of its twins: ``frozen`` angles, ``no_entangler``,
             ``mlp`` (a fixed random projection, tanh, as many trained slopes as the circuit has readings),
             ``quadratic`` (fixed random quadratic features of the normalised state), ``linear`` (a trained d x k
@@ -108,7 +129,7 @@ class QAAConfig(ResidualConfig):
 
     METHOD: ClassVar[str] = "qaa"
 
-    preset: str = "recommended"
+    preset: str = DEFAULT
     placement: str | None = None
     insertion: str = "after"
     ansatz: str | None = None
@@ -118,15 +139,22 @@ class QAAConfig(ResidualConfig):
     wires: list[int] | None = None
     width: str | None = None
     scale: float | None = None
+    first_step: float | None = None
     up_bias: bool = False
     source: str = "circuit"
 
     def __post_init__(self) -> None:
         """Fill in the preset and check every field at the door."""
         super().__post_init__()
+        if self.scale is not None and self.first_step is not None:
+            raise ConfigError(
+                f"qaa.scale is fixed and qaa.first_step measures it; give one of them, got {self.scale!r} and "
+                f"{self.first_step!r}"
+            )
+        sized = {"scale", "first_step"} if self.scale is not None or self.first_step is not None else set()
         # An unknown preset is named below, among the other faults.
-        for key, value in PRESETS[self.preset if self.preset in list(PRESETS) else "recommended"].items():
-            if getattr(self, key) is None:
+        for key, value in PRESETS[self.preset if self.preset in list(PRESETS) else DEFAULT].items():
+            if getattr(self, key) is None and key not in sized:
                 setattr(self, key, value)
         check_fields(self, CHECKS, CHOICES)
         if self.entangler is None and (own := own_entangler(str(self.ansatz))) in ENTANGLERS:

@@ -10,6 +10,7 @@ from qpeft.quantum.engine.states import amplitude_embed
 from qpeft.quantum.layer import EmbeddedCircuit, random_angles
 from qpeft.tuners._residual import exact
 from qpeft.tuners.qaa.config import QAAConfig
+from qpeft.tuners.qaa.sizing import RATE, Survey, look
 
 MIXED = ("circuit", "frozen", "no_entangler")
 
@@ -25,6 +26,8 @@ class QAADelta(nn.Module):
     Attributes:
         angles: radians, shape ``(K,)``; a buffer where they are frozen.
         up: W, shape ``(n_features, d_out)``, or ``(n_features, 2**n)`` with width ``padded``.
+        scale: The factor; a buffer where it is measured, 0 until it was.
+        survey: Shared by the modules of one adapter.
 
     Raises:
         ConfigError: A wire lies outside the register that d_in needs.
@@ -34,6 +37,7 @@ class QAADelta(nn.Module):
     projection: Tensor
     left: Tensor
     right: Tensor
+    scale: Tensor | float
 
     def __init__(self, config: QAAConfig, d_in: int, d_out: int) -> None:
         super().__init__()
@@ -43,7 +47,14 @@ class QAADelta(nn.Module):
         wires = None if config.wires is None else tuple(config.wires)
         circuit = build_ansatz(str(config.ansatz), n_qubits, int(config.depth or 1), entangler)
         self.read = EmbeddedCircuit(circuit, config.readout, wires)
-        self.scale = float(2 ** (n_qubits / 2) if config.scale is None else config.scale)
+        self.survey, self.first_step = Survey(), config.first_step
+        # Whether the first batch is still to come; asked at each pass, so no tensor that a device would have to send.
+        self.waiting = config.init_weights
+        scale = float(2 ** (n_qubits / 2) if config.scale is None else config.scale)
+        if config.first_step is None:
+            self.scale = scale
+        else:
+            self.register_buffer("scale", torch.tensor(0.0 if self.waiting else scale))
         self._add_source(d_in)
         # The paper's count has the update as wide as the register: what lies beyond d_out is never used.
         width = max(d_out, 2 ** qubits_for_dimension(d_out)) if config.width == "padded" else d_out
@@ -86,9 +97,31 @@ class QAADelta(nn.Module):
             z = (unit @ self.left.float()) * (unit @ self.right.float())
         return z / math.sqrt(x.shape[-1])
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The update, shape ``(..., d_out)``, float32."""
+    def forward(self, x: Tensor, added_to: Tensor | None = None) -> Tensor:
+        """The update, shape ``(..., d_out)``, float32; ``added_to`` is what it is added to where that is not x."""
         with exact(x):
-            up = self.up.float()[:, : self.d_out]
-            update: Tensor = self.features(x.float()) @ (self.scale * up)
-            return update if self.bias is None else update + self.bias.float()[: self.d_out]
+            up, z = self.up.float()[:, : self.d_out], self.features(x.float())
+            # Some loops never call train(); a checkpointed block first runs without gradients.
+            if self.waiting and self.up.requires_grad and (self.training or torch.is_grad_enabled()):
+                self.take_size(x if added_to is None else added_to, z)
+            update: Tensor = z @ (self.scale * up)
+            if self.bias is None:
+                return update
+            bias = self.bias.float()[: self.d_out]
+            return update + (bias if self.first_step is None else self.scale * bias)
+
+    @torch.no_grad()
+    def take_size(self, hidden: Tensor, z: Tensor) -> None:
+        """Look at the first batch of a new adapter: measure the scale, if that is asked for, and tell the survey."""
+        if bool(self.scale.any()) if isinstance(self.scale, Tensor) else bool(self.up.any()):
+            self.waiting = False  # loaded from a file, or seen through another reference to the same numbers
+            return
+        seen = look(hidden, z, biased=self.bias is not None and self.first_step is not None)
+        if seen is None:
+            return
+        self.waiting = False
+        size, reading = seen
+        if isinstance(self.scale, Tensor):
+            assert self.first_step is not None
+            self.scale.fill_(self.first_step * size / (RATE * reading * math.sqrt(self.survey.n_modules)))
+        self.survey.note(float(self.scale) * reading / size)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from qpeft.tuners.qaa.signatures import failure_signatures, loss_slope
+from qpeft.records.signatures import KINDS, failure_signatures, kind_of, loss_slope
 
 FLAT = [3.0] * 9
 
@@ -24,13 +24,55 @@ def test_nothing_measured_is_nothing_judged() -> None:
         ([3.0, 2.98, 2.971, *[0.5] * 6], True),  # fell later, by less than 1 % in the first third
         ([3.0, 2.98, 2.969, *[0.5] * 6], False),
         ([3.0, 2.9, 3.1, *[3.0] * 6], False),  # fell, came back
-        ([3.0, 3.5, 4.0, *[5.0] * 6], True),  # rose
         ([3.0, 3.0, 3.0, 1.0, 1.0, 1.0], True),  # two of six are the first third
         ([1e-9, 0.0, 0.0, 0.0, 0.0, 0.0], False),
     ],
 )
 def test_plateau(losses: list[float], plateau: bool) -> None:
     assert kinds(losses) == ["plateau"] * plateau
+
+
+@pytest.mark.parametrize(
+    ("losses", "found"),
+    [
+        ([3.0, 3.5, 4.0, *[5.0] * 6], ["rising"]),
+        ([3.0, 2.0, 1.0, 2.0, 3.0, 4.0], ["rising"]),
+        ([3.0, 3.0, 2.9, 2.8, 3.1, 3.0], ["plateau"]),
+        ([3.0, 2.0, float("nan"), 2.0], ["not finite"]),
+        ([3.0, 2.0, float("inf"), 2.0, 3.0, 9.0], ["not finite"]),
+    ],
+)
+def test_a_loss_that_rises_or_is_no_number(losses: list[float], found: list[str]) -> None:
+    assert kinds(losses) == found
+
+
+@pytest.mark.parametrize(
+    ("norms", "explodes"),
+    [
+        ([1.0] * 5 + [20.0], False),
+        ([1.0] * 5 + [20.1], True),
+        ([1.0] * 5 + [float("inf")], True),
+        ([1.0] * 4 + [99.0], False),  # too few to know what is usual
+        ([0.0, *[2.0] * 6], False),
+    ],
+)
+def test_exploding_gradient(norms: list[float], explodes: bool) -> None:
+    assert kinds(gradient_norms=norms) == ["exploding gradient"] * explodes
+
+
+@pytest.mark.parametrize(
+    ("pair", "worse"),
+    [((816.0, 67.3), True), ((60.0, 67.3), False), ((67.3, 67.3), False), ((float("nan"), 67.3), True)],
+)
+def test_worse_than_the_base_model(pair: tuple[float, float], worse: bool) -> None:
+    assert kinds(against_base=pair) == ["worse than the base model"] * worse
+
+
+def test_every_sentence_is_found_again_by_its_first_word() -> None:
+    found = failure_signatures(FLAT, 3.0, 0.1, 80.0, [1.0, 5.0, 9.0], [*[1.0] * 6, 99.0], (9.0, 8.0))
+    assert [kind_of(sentence) for sentence in found] == [
+        kind for kind in KINDS if kind not in ("not finite", "rising")
+    ]
 
 
 def test_plateau_names_what_was_seen() -> None:
