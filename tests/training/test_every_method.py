@@ -97,7 +97,9 @@ def test_qaa_in_the_record(make_spec: MakeSpec, tmp_path: Path) -> None:
     assert (block.n_angles, block.n_circuits, block.source, block.preset) == (5, 4, "circuit", "text")
     assert block.circuit_executions == 4 * record.train_info.train_tokens > 0
     assert record.train_info.num_trainable_params == 4 * (5 * 32 + 5)
-    assert re.fullmatch(r"QAA at step 0: norm of embedded states 1.0000 to 1.0000, z from .*", record.notes[-1])
+    summary = r"QAA at step 0: norm of embedded states 1.0000 to 1.0000, z from .*"
+    assert any(re.fullmatch(summary, note) for note in record.notes)
+    assert any("the first step of Adam at a learning rate of 0.01" in note for note in record.notes)
 
 
 def test_a_classical_twin_runs_no_circuit(make_spec: MakeSpec, tmp_path: Path) -> None:
