@@ -20,7 +20,7 @@ from qpeft._registration import _PeftFinder, register_with_peft
 from qpeft.tuners import QAAConfig, QAAModel
 from qpeft.tuners._peft import peft_type, register
 
-OURS = {"FFA", "HEADPREFIX", "QAA", "SORA"}
+OURS = {"CORE", "FFA", "HEADPREFIX", "QAA", "SORA"}
 KNOWN = """
 import peft
 known = {getattr(t, "value", t): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}

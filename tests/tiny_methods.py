@@ -11,6 +11,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "dora": {"name": "dora", "options": {"r": 4, **TARGETS}},
     "lora_released": {"name": "lora_released", "options": {"r": 4, **TARGETS}},
     "sora": {"name": "sora", "options": {"r": 4, **TARGETS}},
+    "core": {"name": "core", "options": {"r": 4, "basis": "weight", **TARGETS}},
     "prefix": {"name": "prefix", "options": {"num_virtual_tokens": 4}},
     "head_prefix": {"name": "head_prefix", "options": {"num_positions": 16}},
     "ffa": {"name": "ffa", "options": {"bottleneck": 4}},

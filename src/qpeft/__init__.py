@@ -20,11 +20,15 @@ if TYPE_CHECKING:
     from qpeft.training.models import load_base as load_base
     from qpeft.training.models import untie_head as untie_head
     from qpeft.training.run import train_run as train_run
+    from qpeft.tuners import CoreConfig as CoreConfig
     from qpeft.tuners import FFAConfig as FFAConfig
     from qpeft.tuners import HeadPrefixConfig as HeadPrefixConfig
     from qpeft.tuners import QAAConfig as QAAConfig
     from qpeft.tuners import SoraConfig as SoraConfig
+    from qpeft.tuners import core_as_lora as core_as_lora
+    from qpeft.tuners import fit_basis as fit_basis
     from qpeft.tuners import prune as prune
+    from qpeft.tuners.core.callback import CoreCallback as CoreCallback
     from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
     from qpeft.tuners.sora import ProximalGates as ProximalGates
     from qpeft.tuners.sora.callback import SoraCallback as SoraCallback
@@ -32,6 +36,8 @@ if TYPE_CHECKING:
 __version__ = version("qpeft")
 
 _HOMES = {
+    "CoreCallback": "qpeft.tuners.core.callback",
+    "CoreConfig": "qpeft.tuners",
     "FFAConfig": "qpeft.tuners",
     "HeadPrefixConfig": "qpeft.tuners",
     "ProximalGates": "qpeft.tuners.sora",
@@ -43,6 +49,8 @@ _HOMES = {
     "QPAOptimizer": "qpeft.qpa",
     "QpeftError": "qpeft.errors",
     "build_ansatz": "qpeft.circuits",
+    "core_as_lora": "qpeft.tuners",
+    "fit_basis": "qpeft.tuners",
     "load_base": "qpeft.training.models",
     "prune": "qpeft.tuners",
     "run_comparison": "qpeft.training.compare",

@@ -10,7 +10,7 @@ from typing import Any
 from qpeft.errors import ExportError
 
 BEGIN, END = "<!-- qpeft -->", "<!-- /qpeft -->"
-OURS = ("FFA", "HEADPREFIX", "QAA", "SORA")
+OURS = ("CORE", "FFA", "HEADPREFIX", "QAA", "SORA")
 # Types that peft cannot merge, or merges into something else (X-LoRA); a test asks peft about each.
 UNMERGEABLE = frozenset(
     {

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from qpeft.testing import PARTS, Trial, broken, check_tuner
 from qpeft.testing.fresh import WAYS, load_afresh
 from qpeft.testing.handling import check_loaded, save
-from qpeft.tuners import FFAConfig, HeadPrefixConfig, QAAConfig, SoraConfig
+from qpeft.tuners import CoreConfig, FFAConfig, HeadPrefixConfig, QAAConfig, SoraConfig
 from qpeft.tuners._residual import ResidualLayer, ResidualModel
 from qpeft.tuners.ffa.layer import FFADelta
 from qpeft.tuners.ffa.model import FFALayer, FFAModel
@@ -25,6 +25,7 @@ from tiny_models import tiny_llama
 MODELS: dict[str, Callable[..., Any]] = {"llama": tiny_llama, "gpt2": FAMILIES["gpt2"]}
 TASK = {"task_type": "CAUSAL_LM"}
 CONFIGS: dict[str, Callable[[], Any]] = {
+    "core": lambda: CoreConfig(r=4, basis="weight", **TASK),
     "ffa": lambda: FFAConfig(**TASK),
     "headprefix": lambda: HeadPrefixConfig(num_positions=32, **TASK),
     "qaa": lambda: QAAConfig(**TASK),

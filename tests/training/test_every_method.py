@@ -24,6 +24,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "lora_released": {"name": "lora_released", "options": {"r": 2, **TARGETS}},
     "dora": {"name": "dora", "options": {"r": 2, **TARGETS}},
     "sora": {"name": "sora", "options": {"r": 4, **TARGETS}},
+    "core": {"name": "core", "options": {"r": 4, "basis_batches": 2, **TARGETS}},
     "prefix": {"name": "prefix", "options": {"num_virtual_tokens": 4}},
     "head_prefix": {"name": "head_prefix", "options": {"num_positions": 16}},
     "ffa": {"name": "ffa", "options": {"bottleneck": 4}},
@@ -31,7 +32,7 @@ PLAIN: dict[str, dict[str, Any]] = {
     "peft": {"name": "peft", "options": {"peft_type": "IA3", "target_modules": ["v_proj"], "feedforward_modules": []}},
 }
 HEAD = {"name": "lora", "options": {"r": 2, "target_modules": ["lm_head"]}}
-OVER = {name: PLAIN[name] for name in ("dora", "sora", "prefix", "head_prefix", "ffa", "qaa")} | {"head": HEAD}
+OVER = {name: PLAIN[name] for name in ("dora", "sora", "core", "prefix", "head_prefix", "ffa", "qaa")} | {"head": HEAD}
 UNMERGEABLE = ("prefix", "head_prefix", "ffa", "qaa")
 
 
@@ -56,7 +57,7 @@ def test_trains_measures_again_and_exports(case: str, make_spec: MakeSpec, tmp_p
     assert again == [m for m in record.metrics if m.split == "test"], "measured from disk it is another model"
     card = (tmp_path / "run" / "adapter" / "README.md").read_text("utf-8")
     assert f"{record.metric('perplexity'):.4g}" in card
-    assert ("import qpeft" in card) == any(name in case for name in ("qaa", "sora", "ffa", "head_prefix"))
+    assert ("import qpeft" in card) == any(name in case for name in ("qaa", "sora", "core", "ffa", "head_prefix"))
     exported = export_run(tmp_path / "run", tmp_path / "adapter", merge=False)
     assert exported.difference == 0
     if case.split()[-1] in UNMERGEABLE:
@@ -87,6 +88,21 @@ def test_only_sora_can_be_pruned(make_spec: MakeSpec, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match=r"only SoRA has gates .* type LORA"):
         export_run(tmp_path / "run", tmp_path / "lora", pruned=True)
     assert not (tmp_path / "lora").exists()
+
+
+def test_a_core_is_exported_as_a_lora_and_tells_what_its_basis_cost(make_spec: MakeSpec, tmp_path: Path) -> None:
+    record = train_run(make_spec(PLAIN["core"]), tmp_path / "run")
+    assert record.train_info.num_trainable_params == 4 * (4 + 2 * 4)
+    assert any(note.startswith("the basis of 4 layers was fitted before the first step") for note in record.notes)
+    exported = export_run(tmp_path / "run", tmp_path / "lora", lora=True)
+    assert exported.kind == "LoRA"
+    assert exported.difference < 1e-5
+    config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text("utf-8"))
+    assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 4, 4)
+    with pytest.raises(ExportError, match=r"only SoRA has gates .* type CORE"):
+        export_run(tmp_path / "run", tmp_path / "pruned", pruned=True)
+    with pytest.raises(ConfigError, match="one of --merge or --prune or --lora"):
+        export_run(tmp_path / "run", tmp_path / "both", merge=True, lora=True)
 
 
 def test_qaa_in_the_record(make_spec: MakeSpec, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_other_seeds_give_other_adapters(name: str) -> None:
     assert any(not torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("name", ["lora", "dora", "sora", "head_prefix", "ffa", "qaa", "qpa"])
+@pytest.mark.parametrize("name", ["lora", "dora", "sora", "core", "head_prefix", "ffa", "qaa", "qpa"])
 def test_a_fresh_adapter_changes_nothing(name: str, ids: torch.Tensor) -> None:
     built = build_method(tiny_llama(), EXAMPLES[name], 0)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_adapters_leave_the_base_frozen() -> None:
     for name in ADAPTERS:
         built = build_method(tiny_llama(), EXAMPLES[name], 0)
         assert all(
-            re.search("lora|vera|prompt|sora|ffa|qaa", key.replace("headprefix", "prompt"))
+            re.search("lora|vera|prompt|sora|core|ffa|qaa", key.replace("headprefix", "prompt"))
             for key, _ in built.named_trainable()
         ), name
 
@@ -103,7 +103,11 @@ def test_methods_of_ours_bring_their_callbacks() -> None:
     kinds = {
         name: [type(c).__name__ for c in build_method(tiny_llama(), EXAMPLES[name], 0).callbacks] for name in EXAMPLES
     }
-    assert {name: found for name, found in kinds.items() if found} == {"sora": ["SoraCallback"], "qaa": ["QAAMonitor"]}
+    assert {name: found for name, found in kinds.items() if found} == {
+        "core": ["CoreCallback"],
+        "qaa": ["QAAMonitor"],
+        "sora": ["SoraCallback"],
+    }
 
 
 def test_sora_gates_are_not_decayed() -> None:

@@ -25,6 +25,7 @@ METHODS: dict[str, tuple[dict[str, Any], str, str]] = {
     "full": ({"name": "full"}, "exact", "auto"),
     "qaa": ({"name": "qaa", "options": {"depth": 1}}, "exact", "auto"),
     "sora": ({"name": "sora", "options": {"r": 2, "target_modules": ["q_proj"]}}, "exact", "auto"),
+    "core": ({"name": "core", "options": {"r": 2, "basis_batches": 2, "target_modules": ["q_proj"]}}, "exact", "auto"),
     "shots": (
         {"name": "qpa", "options": {"n_mlp": 32, "depth": 1, "preset": "released"}, "over": DROPPED},
         "sampled:shots=5x",

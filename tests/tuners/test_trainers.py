@@ -13,6 +13,7 @@ from tiny_models import tiny_llama, tiny_tokenizer
 CONFIGS: dict[str, Any] = {
     "qaa": lambda: qpeft.QAAConfig(task_type="CAUSAL_LM"),
     "sora": lambda: qpeft.SoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    "core": lambda: qpeft.CoreConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
     "ffa": lambda: qpeft.FFAConfig(bottleneck=4, task_type="CAUSAL_LM"),
     "headprefix": lambda: qpeft.HeadPrefixConfig(num_positions=16, task_type="CAUSAL_LM"),
 }
@@ -24,7 +25,8 @@ def base() -> Any:
 
 
 def callbacks(name: str) -> list[Any]:
-    return [qpeft.SoraCallback()] if name == "sora" else [qpeft.QAAMonitor(every=1)] if name == "qaa" else []
+    ours = {"core": qpeft.CoreCallback, "qaa": lambda: qpeft.QAAMonitor(every=1), "sora": qpeft.SoraCallback}
+    return [ours[name]()] if name in ours else []
 
 
 def logits(model: Any) -> torch.Tensor:

@@ -16,6 +16,7 @@ ADAPTER_OPTIONS: dict[str, dict[str, Any]] = {
     "BOFT": {"boft_block_size": 4, **LINEAR},
     "C3A": {"block_size": 8, **LINEAR},
     "CARTRIDGE": {"num_virtual_tokens": 4},
+    "CORE": {"r": 4, "basis": "weight", **LINEAR},
     "CPT": {"cpt_token_ids": [2, 3, 4, 5], "cpt_mask": [1, 1, 1, 1], "cpt_tokens_type_mask": [1, 2, 3, 4]},
     "DEFT": {"r": 4, **LINEAR},
     "DELORA": {"r": 4, **LINEAR},

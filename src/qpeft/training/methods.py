@@ -16,6 +16,7 @@ from qpeft.qpa import QPAConfig, QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import ExecutionSpec, MethodSpec
 from qpeft.training.models import untie_for
+from qpeft.tuners.core.callback import CoreCallback
 from qpeft.tuners.qaa.layer import QAADelta
 from qpeft.tuners.qaa.monitor import QAAMonitor
 from qpeft.tuners.qaa.place import run_modules_on
@@ -54,6 +55,10 @@ class Built:
     def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and Parameters that receive gradients."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
+
+    def told(self) -> list[str]:
+        """What the callbacks have to say once training is done: what fitting the basis of a core cost."""
+        return [watcher.told for watcher in self.callbacks if isinstance(watcher, CoreCallback) and watcher.told]
 
     def trained_bytes(self) -> int:
         """Bytes of what is trained, as a file will hold it."""
@@ -235,7 +240,7 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
         kind = getattr(config.peft_type, "value", config.peft_type)
         raise ModelError(f"peft cannot put {kind} on {type(model).__name__}: {error}") from error
     built = Built(wrapped, peft_config=config, notes=notes)
-    watchers: dict[str | None, type[TrainerCallback]] = {"QAA": QAAMonitor, "SORA": SoraCallback}
+    watchers: dict[str | None, type[TrainerCallback]] = {"CORE": CoreCallback, "QAA": QAAMonitor, "SORA": SoraCallback}
     for module in wrapped.modules():
         if isinstance(module, QAADelta):
             module.survey.told = True  # the monitor warns, at the rate of the run
@@ -274,6 +279,7 @@ FIXED: dict[str, dict[str, Any]] = {
     "lora_released": {"peft_type": "LORA", "lora_dropout": 0.0},
     "dora": {"peft_type": "LORA", "use_dora": True},
     "sora": {"peft_type": "SORA"},
+    "core": {"peft_type": "CORE"},
     "prefix": {"peft_type": "PREFIX_TUNING"},
     "head_prefix": {"peft_type": "HEADPREFIX"},
     "ffa": {"peft_type": "FFA"},

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from qpeft.training.methods import METHODS, check_method, whole_model
 from qpeft.training.models import Base, load_base, untie_for
 from qpeft.training.origin import check_base, check_texts
 from qpeft.training.run import ADAPTER, PROBE
-from qpeft.tuners import prune
+from qpeft.tuners import core_as_lora, prune
 from qpeft.tuners.qaa.place import circuit_modules, run_modules_on
 
 # Largest difference of a logit, relative to the largest logit: another device or thread count adds in another order,
@@ -139,7 +140,7 @@ def move(model: Any, place: Backend, record: RunRecord) -> None:
 
 
 @ours("the export")
-def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False) -> Exported:
+def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = False, lora: bool = False) -> Exported:
     """Write a run's adapter, or its merged model, to a new folder after checking what it computes.
 
     Args:
@@ -147,14 +148,15 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
         out: Must not exist; appears only when the check has passed.
         merge: Merge into a full model instead of copying the adapter.
         pruned: Write the ranks of a SoRA whose gates are not zero as an ordinary LoRA.
+        lora: Write a core as an ordinary LoRA.
 
     Raises:
-        ConfigError: Both were asked for.
+        ConfigError: More than one was asked for.
         RecordError: The run has no adapter.
-        ExportError: The folder exists, the method cannot be merged or pruned, or the logits differ.
+        ExportError: The folder exists, the method cannot be merged or written so, or the logits differ.
     """
-    if merge and pruned:
-        raise ConfigError("export takes --merge or --prune, not both; merging leaves nothing to prune")
+    if merge + pruned + lora > 1:
+        raise ConfigError("export takes one of --merge or --prune or --lora, not several: each writes something else")
     if out.exists():
         raise ExportError(f"the folder to write must be new; {out} exists")
     check_exportable(folder)
@@ -169,8 +171,9 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
     try:
         if merge:
             difference = write_merged(adapted, base, probe, draft, tolerance)
-        elif pruned:
-            difference = write_pruned(adapted, record.spec.model, probe, draft, tolerance)
+        elif pruned or lora:
+            stock = stock_lora(adapted, "SORA" if pruned else "CORE")
+            difference = write_stock(stock, record.spec.model, probe, draft, tolerance)
         else:
             shutil.copytree(folder / ADAPTER, draft, dirs_exist_ok=True)
             difference = (loaded - probe["logits"]).abs().max().item()
@@ -178,7 +181,8 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
         draft.rename(out)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return Exported("merged model" if merge else "pruned LoRA" if pruned else "peft adapter", difference)
+    kinds = {"merged model": merge, "pruned LoRA": pruned, "LoRA": lora}
+    return Exported(next((kind for kind, asked in kinds.items() if asked), "peft adapter"), difference)
 
 
 def check_exportable(folder: Path) -> None:
@@ -227,18 +231,31 @@ def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft
     return (logits - probe["logits"]).abs().max().item()
 
 
-def write_pruned(
-    adapted: Any, model: ModelSpec, probe: dict[str, torch.Tensor], folder: Path, tolerance: float
-) -> float:
-    """Prune, write, load with plain peft on a fresh base, compare; the largest difference of a logit."""
+# Type to why another cannot be written in its way, and what turns it into an ordinary LoRA.
+STOCK: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "SORA": ("only SoRA has gates to prune by; this adapter is of type {}; export it without --prune", prune),
+    "CORE": ("only a core is written as a LoRA; this adapter is of type {}; export it without --lora", core_as_lora),
+}
+
+
+def stock_lora(adapted: Any, wanted: str) -> Any:
+    """The ordinary LoRA that an adapter of this type is.
+
+    Raises:
+        ExportError: It is of another type.
+    """
     kind = getattr(adapted.active_peft_config.peft_type, "value", adapted.active_peft_config.peft_type)
-    if kind != "SORA":
-        raise ExportError(
-            f"only SoRA has gates to prune by; this adapter is of type {kind}; export it without --prune"
-        )
-    save_adapter(prune(adapted), folder)
+    reason, turned = STOCK[wanted]
+    if kind != wanted:
+        raise ExportError(reason.format(kind))
+    return turned(adapted)
+
+
+def write_stock(stock: Any, model: ModelSpec, probe: dict[str, torch.Tensor], folder: Path, tolerance: float) -> float:
+    """Write a LoRA, load it with plain peft on a fresh base, compare; the largest difference of a logit."""
+    save_adapter(stock, folder)
     logits = probe_logits(load_adapter(load_base(model), folder), probe["input_ids"])
-    check_equal(logits, probe["logits"], tolerance, "the pruned adapter")
+    check_equal(logits, probe["logits"], tolerance, "the LoRA")
     return (logits - probe["logits"]).abs().max().item()
 
 

@@ -139,7 +139,7 @@ def new_run(
         blocks=blocks,
         curve=curve(trained),
         quantum=quantum(built, optimizer, trained),
-        notes=[*about, *built.notes, *notes_after(spec, failures, optimizer)],
+        notes=[*about, *built.notes, *built.told(), *notes_after(spec, failures, optimizer)],
     )
     rows = record.train_info.model_copy(update={"metrics": [final_row(record)]})
     record = record.model_copy(update={"train_info": rows})

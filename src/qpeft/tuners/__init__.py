@@ -1,10 +1,14 @@
 """Methods as peft tuners that live outside peft; importing this package makes them known to peft.
 
-The callbacks for the Trainer (``qaa.monitor``, ``sora.callback``) are not imported here: transformers imports peft,
-and peft this package, before it has a Trainer.
+The callbacks for the Trainer (``core.callback``, ``qaa.monitor``, ``sora.callback``) are not imported here: transformers
+imports peft, and peft this package, before it has a Trainer.
 """
 
 from qpeft.tuners._peft import register
+from qpeft.tuners.core import CoreConfig as CoreConfig
+from qpeft.tuners.core import CoreModel
+from qpeft.tuners.core import core_as_lora as core_as_lora
+from qpeft.tuners.core import fit_basis as fit_basis
 from qpeft.tuners.ffa import FFAConfig as FFAConfig
 from qpeft.tuners.ffa import FFAModel
 from qpeft.tuners.headprefix import HeadPrefixConfig as HeadPrefixConfig
@@ -17,6 +21,7 @@ from qpeft.tuners.sora import SoraConfig as SoraConfig
 from qpeft.tuners.sora import SoraModel
 from qpeft.tuners.sora import prune as prune
 
+register("core", CoreConfig, CoreModel)
 register("ffa", FFAConfig, FFAModel)
 register("headprefix", HeadPrefixConfig, HeadPrefixModel)
 register("qaa", QAAConfig, QAAModel)

@@ -5,14 +5,10 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
-from transformers.pytorch_utils import Conv1D
 
-from qpeft.errors import ModelError
-from qpeft.tuners._peft import check_adapters_to_merge
-from qpeft.tuners._residual import ResidualLayer, exact
+from qpeft.tuners._linear import LinearLayer, layers_of
+from qpeft.tuners._residual import exact
 from qpeft.tuners.sora.config import SoraConfig
-
-PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 class SoraDelta(nn.Module):
@@ -57,62 +53,10 @@ class SoraDelta(nn.Module):
         return self.scaling * (self.B.float() * self.gate.float()) @ self.A.float()
 
 
-class SoraLinear(ResidualLayer):
+class SoraLinear(LinearLayer):
     """A linear layer with the updates of its adapters; peft's ``all-linear`` knows it by the word in its name."""
 
     container = "sora_modules"
-
-    def delta(self, adapter_name: str) -> SoraDelta:
-        """The update of one adapter."""
-        found: SoraDelta = self.deltas[adapter_name]  # type: ignore[assignment]
-        return found
-
-    def base_weight(self) -> Tensor:
-        """The weight that an update can be added to.
-
-        Raises:
-            ModelError: The weight is quantised or sharded.
-        """
-        base = self.get_base_layer()
-        weight = getattr(base, "weight", None)
-        if weight is None or type(weight.data) is not Tensor or weight.dtype not in PLAIN:
-            kind = "no weight" if weight is None else f"a {type(weight.data).__name__} of {weight.dtype}"
-            raise ModelError(
-                f"an adapter can be merged only into a plain weight of floating point numbers; {type(base).__name__} "
-                f"has {kind}; keep the adapter as it is, or load the base model without quantisation and merge there"
-            )
-        return weight.data
-
-    def update(self, adapter_name: str) -> Tensor:
-        """The change of the base weight, in its shape."""
-        change = self.delta(adapter_name).weight()
-        return change.T if isinstance(self.get_base_layer(), Conv1D) else change
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add updates to the base weight.
-
-        Args:
-            safe_merge: Refuse where the result is not finite.
-            adapter_names: None is the active adapters.
-
-        Raises:
-            ModelError: The weight is quantised or sharded, or the result is not finite.
-        """
-        for name in check_adapters_to_merge(self, adapter_names):
-            if name in self.deltas:
-                weight = self.base_weight()
-                merged = weight + self.update(name)
-                if safe_merge and not torch.isfinite(merged).all():
-                    raise ModelError(f"adapter {name!r} would merge to values that are not finite; it seems broken")
-                weight.copy_(merged)
-                self.merged_adapters.append(name)
-
-    def unmerge(self) -> None:
-        """Take every merged update out again; equal to before up to the rounding of the base weight."""
-        while self.merged_adapters:
-            name = self.merged_adapters.pop()
-            weight = self.base_weight()
-            weight.copy_(weight - self.update(name))
 
 
 def sora_layers(model: nn.Module, adapter_name: str) -> dict[str, SoraLinear]:
@@ -121,12 +65,4 @@ def sora_layers(model: nn.Module, adapter_name: str) -> dict[str, SoraLinear]:
     Raises:
         ModelError: The model has no SoRA adapter of this name.
     """
-    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, SoraLinear)}
-    found = {name: layer for name, layer in layers.items() if adapter_name in layer.deltas}
-    if not found:
-        known = sorted({adapter for layer in layers.values() for adapter in layer.deltas})
-        raise ModelError(
-            f"a model with a SoRA adapter named {adapter_name!r} was required; {type(model).__name__} has "
-            f"{', '.join(known) or 'none'}; wrap it with peft.get_peft_model(model, SoraConfig(...)) first"
-        )
-    return found
+    return layers_of(model, SoraLinear, adapter_name, "Sora")

@@ -4,16 +4,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
-from qpeft.errors import ExportError, ModelError
-from qpeft.tuners._peft import PeftModel
+from qpeft.errors import ExportError
+from qpeft.tuners._lora import PREFIX, as_lora, require_whole
 from qpeft.tuners.sora.config import SoraConfig
 from qpeft.tuners.sora.layer import SoraDelta, sora_layers
-
-PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -88,25 +84,15 @@ def prune(model: Any, adapter_name: str = "default") -> Any:
         ExportError: All gates are zero, or peft cannot tell a kept module from one without gates by its name.
     """
     layers = sora_layers(model, adapter_name)
-    if not isinstance(model, PeftModel):
-        raise ModelError(f"prune needs the peft model that holds the adapter; got a {type(model).__name__}")
-    if any(layer.merged for layer in layers.values()):
-        raise ModelError("the adapter is merged into the base model; call unmerge_adapter() first")
+    require_whole(model, layers, "prune")
     deltas = {name.removeprefix(PREFIX): layer.delta(adapter_name) for name, layer in layers.items()}
     kept = {name: delta for name, delta in deltas.items() if bool((delta.gate != 0).any())}
-    check_names(model, kept)
-    conv = all(isinstance(layers[PREFIX + name].get_base_layer(), Conv1D) for name in kept)
-    config = lora_config(model.peft_config[adapter_name], kept, fan_in_fan_out=conv)
-    # Modules trained as a whole are part of the adapter: they are carried over as they are.
-    state = get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
-    state = {key: value for key, value in state.items() if ".sora_modules." not in key}
-    for name, delta in kept.items():
-        state[f"{PREFIX}{name}.lora_A.weight"], state[f"{PREFIX}{name}.lora_B.weight"] = factors(delta)
-    training = model.training
-    lora = get_peft_model(model.unload(), config, adapter_name=adapter_name).train(training)
-    if unexpected := set_peft_model_state_dict(lora, state, adapter_name=adapter_name).unexpected_keys:
-        raise ExportError(f"peft found no place for {', '.join(unexpected[:3])} of the pruned adapter")
-    return lora
+    if not kept:
+        raise ExportError(
+            "all gates of the adapter are zero, so nothing is left to save; train with a smaller prox_lambda"
+        )
+    pairs = {name: factors(delta) for name, delta in kept.items()}
+    return as_lora(model, adapter_name, pairs, ranks_of(model.peft_config[adapter_name], kept))
 
 
 def factors(delta: SoraDelta) -> tuple[Tensor, Tensor]:
@@ -116,38 +102,15 @@ def factors(delta: SoraDelta) -> tuple[Tensor, Tensor]:
     return gate[keep, None] * A[keep], B[:, keep].contiguous()
 
 
-def lora_config(config: SoraConfig, kept: dict[str, SoraDelta], *, fan_in_fan_out: bool) -> Any:
-    """The config of the pruned LoRA: full names, and a rank and alpha of its own where a module lost ranks."""
+def ranks_of(config: SoraConfig, kept: dict[str, SoraDelta]) -> dict[str, Any]:
+    """Ranks and scaling of the pruned LoRA: a rank and alpha of its own where a module lost ranks."""
     # peft reads the keys as patterns for the end of a name; anchored, each means one module only.
     ranks = {"^" + re.escape(name): int((delta.gate != 0).sum()) for name, delta in kept.items()}
     ranks = {key: rank for key, rank in ranks.items() if rank != config.r}
-    return LoraConfig(
-        r=config.r,
-        lora_alpha=config.lora_alpha,
-        lora_dropout=config.lora_dropout,
-        rank_pattern=ranks,
-        alpha_pattern={key: config.lora_alpha * rank / config.r for key, rank in ranks.items()},
-        target_modules=sorted(kept),
-        modules_to_save=config.modules_to_save,
-        fan_in_fan_out=fan_in_fan_out,
-        task_type=config.task_type,
-    )
-
-
-def check_names(model: nn.Module, kept: dict[str, SoraDelta]) -> None:
-    """Check that full names mean the kept modules and no others, to peft, which compares the ends of names.
-
-    Raises:
-        ExportError: There is nothing to keep, or a name is the end of another module's name.
-    """
-    if not kept:
-        raise ExportError(
-            "all gates of the adapter are zero, so nothing is left to save; train with a smaller prox_lambda"
-        )
-    ends = tuple(f".{name}" for name in kept)
-    names = [name.removeprefix(PREFIX) for name, _ in model.named_modules()]
-    if wrong := [name for name in names if name not in kept and name.endswith(ends)]:
-        raise ExportError(
-            f"peft matches names by their ends and would put a LoRA on {wrong[0]} too, which has no gates left or "
-            f"none at all; keep the adapter as SoRA"
-        )
+    return {
+        "r": config.r,
+        "lora_alpha": config.lora_alpha,
+        "lora_dropout": config.lora_dropout,
+        "rank_pattern": ranks,
+        "alpha_pattern": {key: config.lora_alpha * rank / config.r for key, rank in ranks.items()},
+    }
