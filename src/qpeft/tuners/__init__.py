@@ -1,7 +1,7 @@
 """Methods as peft tuners that live outside peft; importing this package makes them known to peft.
 
-The callbacks for the Trainer (``core.callback``, ``qaa.monitor``, ``sora.callback``) are not imported here: transformers
-imports peft, and peft this package, before it has a Trainer.
+The callbacks for the Trainer (``core.callback``, ``qaa.monitor``, ``sora.callback``) are not imported here:
+transformers imports peft, and peft this package, before it has a Trainer.
 """
 
 from qpeft.tuners._peft import register
