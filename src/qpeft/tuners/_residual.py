@@ -60,7 +60,7 @@ class ResidualConfig(PeftConfig):  # type: ignore[misc]
         write_card(save_directory)
 
 
-Choice = Iterable[str] | Callable[[str, str], None]
+Choice = Iterable[str] | Callable[[str, Any], None]
 
 
 def check_fields(
@@ -74,8 +74,11 @@ def check_fields(
     faults = []
     for key, allowed in (choices or {}).items():
         try:
-            check = allowed if callable(allowed) else partial(require_choice, allowed=allowed)
-            check(f"{config.METHOD}.{key}", str(getattr(config, key)))
+            name, value = f"{config.METHOD}.{key}", getattr(config, key)
+            if callable(allowed):
+                allowed(name, value)
+            else:
+                require_choice(name, str(value), allowed)
         except ConfigError as fault:
             faults.append(str(fault))
     faults += [

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from qpeft.circuits import ENTANGLERS, check_ansatz, own_entangler
+from qpeft.circuits.own import is_own, written
 from qpeft.errors import ConfigError
 from qpeft.quantum.layer import READOUTS
 from qpeft.tuners._residual import INSERTIONS, Choice, ResidualConfig, check_fields
@@ -105,10 +106,12 @@ class QAAConfig(ResidualConfig):
             ignored where ``target_modules`` names modules.
         insertion: ``after`` a module (the paper), ``parallel`` to it, or ``before`` it.
         ansatz: Circuit family: ``rx_cnot`` (the paper), ``ry_cnot``, ``rxrz_cnot``, ``ryrz_cnot``, or another name of
-            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``.
+            `qpeft.circuits.ANSATZE`, with options: ``two_local:rotations=ry+rz,gate=crz``; a Circuit or OpenQASM 3
+            text of ceil(log2 d) qubits, a list of them where modules differ in width, or a function of the number of
+            qubits and the depth. Files hold circuits as text.
         entangler: ``chain`` (the paper), ``ring``, ``all_to_all``, ... (`qpeft.circuits.ENTANGLERS`) or ``none``; None
             is the ansatz's own.
-        depth: Circuit layers L (1 in the paper).
+        depth: Circuit layers L (1 in the paper); once for a circuit of one's own, which more layers repeat.
         readout: ``pauli_z`` (the paper), one value a wire, or ``probabilities`` of the wires' outcomes.
         wires: Measured qubits; None is all. 2^k numbers are read from k wires as probabilities.
         width: Rows of W^T: ``model`` (d), or ``padded`` (2^n, the surplus is cut off and never trained).
@@ -132,7 +135,7 @@ class QAAConfig(ResidualConfig):
     preset: str = DEFAULT
     placement: str | None = None
     insertion: str = "after"
-    ansatz: str | None = None
+    ansatz: Any = None
     entangler: str | None = None
     depth: int | None = None
     readout: str = "pauli_z"
@@ -151,11 +154,27 @@ class QAAConfig(ResidualConfig):
                 f"qaa.scale is fixed and qaa.first_step measures it; give one of them, got {self.scale!r} and "
                 f"{self.first_step!r}"
             )
+        self.ansatz = written(self.ansatz)
+        if self.depth is None and is_own(self.ansatz):
+            self.depth = 1
         sized = {"scale", "first_step"} if self.scale is not None or self.first_step is not None else set()
         # An unknown preset is named below, among the other faults.
         for key, value in PRESETS[self.preset if self.preset in list(PRESETS) else DEFAULT].items():
             if getattr(self, key) is None and key not in sized:
                 setattr(self, key, value)
         check_fields(self, CHECKS, CHOICES)
-        if self.entangler is None and (own := own_entangler(str(self.ansatz))) in ENTANGLERS:
+        if self.entangler is None and not callable(self.ansatz) and (own := own_entangler(self.ansatz)) in ENTANGLERS:
             self.entangler = own
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """As peft does; a function is first to become the circuits it gives, which happens in a model.
+
+        Raises:
+            ConfigError: The ansatz is still a function.
+        """
+        if callable(self.ansatz):
+            raise ConfigError(
+                "qaa.ansatz is a function, which no file can hold; give the config to get_peft_model and save the "
+                "model's own: model.peft_config['default'].save_pretrained(...)"
+            )
+        super().save_pretrained(save_directory, **kwargs)

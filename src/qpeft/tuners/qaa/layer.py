@@ -45,7 +45,7 @@ class QAADelta(nn.Module):
         n_qubits = qubits_for_dimension(d_in)
         entangler = "none" if config.source == "no_entangler" else config.entangler
         wires = None if config.wires is None else tuple(config.wires)
-        circuit = build_ansatz(str(config.ansatz), n_qubits, int(config.depth or 1), entangler)
+        circuit = build_ansatz(config.ansatz, n_qubits, int(config.depth or 1), entangler)
         self.read = EmbeddedCircuit(circuit, config.readout, wires)
         self.survey, self.first_step = Survey(), config.first_step
         # Whether the first batch is still to come; asked at each pass, so no tensor that a device would have to send.

@@ -1,9 +1,12 @@
 """Where QAA goes in a model, as peft's tuner model."""
 
+import copy
+from functools import cache
 from typing import Any
 
 from torch import Tensor, nn
 
+from qpeft.circuits.own import drawn_by
 from qpeft.tuners._residual import ResidualLayer, ResidualModel
 from qpeft.tuners.qaa.config import QAAConfig
 from qpeft.tuners.qaa.layer import QAADelta
@@ -34,10 +37,18 @@ class QAAModel(ResidualModel):
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Put the layers in, and let them know of each other: how much one may do depends on how many there are."""
+        given = self.peft_config[adapter_name]
+        if callable(given.ansatz):
+            # The user's config stays as it is; each size is asked for once, so that a file holds what was built.
+            self.peft_config[adapter_name] = copy.copy(given)
+            self.peft_config[adapter_name].ansatz = cache(given.ansatz)
         super().inject_adapter(model, adapter_name, *args, **kwargs)
         layers = [layer for layer in model.modules() if isinstance(layer, QAALayer)]
         found: list[Any] = [layer.deltas[adapter_name] for layer in layers if adapter_name in layer.deltas]
         config = self.peft_config[adapter_name]
+        if callable(config.ansatz):
+            config.ansatz = drawn_by(config.ansatz, (d.read.circuit.n_qubits for d in found), int(config.depth or 1))
+            config.depth = 1
         # Who asks for a first step is warned at the rate of the training only.
         survey = Survey(len(found), setting_of(config), told=config.first_step is not None)
         for delta in found:
