@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPTNeoConfig, LlamaCo
 from circuit import milliseconds
 from qpeft.circuits import build_ansatz, qubits_for_dimension
 from qpeft.quantum import ExactBackend
-from qpeft.quantum.layer import EmbeddedCircuit, random_angles
+from qpeft.quantum.amplitudes import EmbeddedCircuit
+from qpeft.quantum.starts import random_angles
 from qpeft.records import MethodSpec
 from qpeft.training.studies.timing import quartiles, take_turns, timed_step, wall
 from step import prepare

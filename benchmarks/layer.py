@@ -13,7 +13,8 @@ from transformers.models.gpt_neo.modeling_gpt_neo import GPTNeoBlock
 
 from circuit import milliseconds, timed
 from qpeft.circuits import build_ansatz, qubits_for_dimension
-from qpeft.quantum.layer import EmbeddedCircuit, random_angles
+from qpeft.quantum.amplitudes import EmbeddedCircuit
+from qpeft.quantum.starts import random_angles
 from qpeft.training.studies.timing import quartiles, take_turns
 
 CIRCUITS = (("rx_cnot", 1), ("ry_cnot", 2))  # of the paper, and of our preset

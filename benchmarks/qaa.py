@@ -21,7 +21,7 @@ from torch import Tensor
 from transformers import GPTNeoConfig, GPTNeoForCausalLM
 
 from qpeft.circuits import build_ansatz
-from qpeft.quantum.layer import EmbeddedCircuit
+from qpeft.quantum.amplitudes import EmbeddedCircuit
 from qpeft.records import MethodSpec, write_atomically
 from qpeft.training.methods import build_method
 from qpeft.training.studies.timing import take_turns

@@ -11,7 +11,8 @@ from torch import Tensor
 from qpeft.assets import model_folder
 from qpeft.circuits import build_ansatz
 from qpeft.quantum import amplitude_embed, basis_bits, probabilities
-from qpeft.quantum.layer import EmbeddedCircuit, random_angles
+from qpeft.quantum.amplitudes import EmbeddedCircuit
+from qpeft.quantum.starts import random_angles
 from qpeft.records import MethodSpec
 
 Benchmark = Callable[[str], Any]

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from qpeft.circuits import build_ansatz
 from qpeft.quantum import amplitude_embed
-from qpeft.quantum.layer import EmbeddedCircuit, random_angles
+from qpeft.quantum.amplitudes import EmbeddedCircuit
+from qpeft.quantum.starts import random_angles
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

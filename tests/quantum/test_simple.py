@@ -9,9 +9,9 @@ from qpeft.circuits import Circuit, Operation, Parameter, build_ansatz
 from qpeft.circuits.unitary import unitary
 from qpeft.errors import ShapeError
 from qpeft.quantum import Execution, Executor
+from qpeft.quantum.amplitudes import EmbeddedCircuit
 from qpeft.quantum.backends.exact import ExactBackend
 from qpeft.quantum.backends.noisy import NoisyBackend
-from qpeft.quantum.layer import EmbeddedCircuit
 from qpeft.quantum.noise import NoiseModel
 from qpeft.quantum.simple import simple
 

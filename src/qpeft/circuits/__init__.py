@@ -20,6 +20,8 @@ from qpeft.circuits.gates import GATES as GATES
 from qpeft.circuits.gates import Gate as Gate
 from qpeft.circuits.gates import gate_named as gate_named
 from qpeft.circuits.lowering import lowered as lowered
+from qpeft.circuits.mirror import identity_angles as identity_angles
+from qpeft.circuits.mirror import mirrored as mirrored
 from qpeft.circuits.patterns import ENTANGLERS as ENTANGLERS
 from qpeft.circuits.patterns import Entangler as Entangler
 from qpeft.circuits.pennylane_circuits import from_pennylane as from_pennylane

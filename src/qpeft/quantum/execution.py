@@ -11,7 +11,8 @@ from qpeft.quantum.backend import Backend
 from qpeft.quantum.backends.exact import ExactBackend
 from qpeft.quantum.catalogue import open_backend
 from qpeft.quantum.engine.simulate import probabilities as simulate
-from qpeft.quantum.gradient import Gradient, chosen_method, surrogate, with_vjp
+from qpeft.quantum.gradient import Gradient, chosen_method, surrogate
+from qpeft.quantum.measured import Measurement, measured
 from qpeft.quantum.meter import Meter, Told
 from qpeft.quantum.simple import simple
 
@@ -109,7 +110,7 @@ class Executor(nn.Module):
             return self.meter.probabilities(circuit, angles.detach())
         if self.method == "surrogate":
             return surrogate(circuit, angles, self.meter.probabilities(circuit, angles.detach()))
-        return with_vjp(circuit, angles, self.meter, self.gradient)
+        return measured(Measurement(circuit, self.meter, self.gradient), angles)
 
     def _refreshed(self, circuit: Circuit, angles: Tensor) -> Tensor:
         exact = simulate(circuit, angles)

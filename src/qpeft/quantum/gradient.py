@@ -4,18 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from qpeft.circuits.circuit import Circuit
 from qpeft.circuits.setting import read_setting
 from qpeft.errors import ConfigError, require_choice
 from qpeft.quantum.backend import Backend
 from qpeft.quantum.engine.simulate import probabilities as simulate
-from qpeft.quantum.meter import Meter, mixed
-from qpeft.quantum.shift import parameter_shift_vjp, shift_table
+from qpeft.quantum.shift import shift_table
 
 METHODS: dict[str, str] = {
     "auto": "autograd where the backend has it, else surrogate",
@@ -99,17 +95,18 @@ class Gradient:
             return self.budget(circuit)
         return 2 * self.samples if self.method == "spsa" else 0
 
-    def budget(self, circuit: Circuit) -> int:
-        """Circuits one search may run.
+    def budget(self, circuit: Circuit, n_angles: int | None = None) -> int:
+        """Circuits one search may run, over all angles of a circuit or some of them.
 
         Raises:
             ConfigError: They do not suffice for one look in the direction of every angle.
         """
-        fewest = circuit.n_parameters + 2
+        searched = circuit.n_parameters if n_angles is None else n_angles
+        fewest = searched + 2
         if self.evaluations is not None and self.evaluations < fewest:
             raise ConfigError(
                 f"gradient {self.method} looks along every angle once: evaluations must be at least {fewest} for "
-                f"{circuit.n_parameters} angles; got {self.evaluations}"
+                f"{searched} angles; got {self.evaluations}"
             )
         return 2 * fewest - 2 if self.evaluations is None else self.evaluations
 
@@ -123,108 +120,10 @@ TAKES: dict[str, tuple[str, ...]] = {
 }
 
 
-def surrogate(circuit: Circuit, angles: Tensor, measured: Tensor) -> Tensor:
+def surrogate(circuit: Circuit, angles: Tensor, measured: Tensor, states: Tensor | None = None) -> Tensor:
     """What was measured, with the gradient of the exact distribution (a straight-through estimate)."""
-    exact = simulate(circuit, angles)
+    exact = simulate(circuit, angles, states)
     return exact + (measured - exact).detach()
-
-
-def with_vjp(circuit: Circuit, angles: Tensor, meter: Meter, gradient: Gradient) -> Tensor:
-    """Probabilities from the meter's backend whose backward pass asks it again, as ``gradient.method`` says.
-
-    Args:
-        circuit: any circuit.
-        angles: radians, shape ``(P,)``.
-        meter: Counts the circuits of the backward pass, too.
-        gradient: ``shift``, ``spsa``, ``nelder-mead`` or ``cobyla``.
-
-    Returns:
-        Shape ``(2**n,)``.
-    """
-    result: Tensor = MeasuredProbabilities.apply(angles, circuit, meter, gradient)  # type: ignore[no-untyped-call]
-    return result
-
-
-class MeasuredProbabilities(torch.autograd.Function):
-    """The autograd function behind with_vjp."""
-
-    @staticmethod
-    def forward(ctx: Any, angles: Tensor, circuit: Circuit, meter: Meter, gradient: Gradient) -> Tensor:
-        """One circuit."""
-        ctx.save_for_backward(angles)
-        ctx.circuit, ctx.meter, ctx.gradient = circuit, meter, gradient
-        return meter.probabilities(circuit, angles.detach())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor, None, None, None]:
-        """More circuits."""
-        (angles,) = ctx.saved_tensors
-        return VJPS[ctx.gradient.method](ctx.circuit, angles, cotangents[0], ctx.meter, ctx.gradient), None, None, None
-
-
-def shift_vjp(circuit: Circuit, angles: Tensor, cotangent: Tensor, meter: Meter, gradient: Gradient) -> Tensor:
-    """Parameter shift, of all angles or of a random choice of them."""
-    wanted, count = gradient.coordinates, circuit.n_parameters
-    if wanted is None or wanted >= count:
-        return parameter_shift_vjp(meter.probabilities, circuit, angles, cotangent)
-    draw = np_generator(meter).permutation(count)[:wanted]
-    chosen = torch.zeros(count, dtype=torch.bool, device=angles.device)
-    chosen[torch.as_tensor(draw, device=angles.device)] = True
-    found = parameter_shift_vjp(meter.probabilities, circuit, angles, cotangent, chosen)
-    return found * (count / wanted)
-
-
-def spsa_vjp(circuit: Circuit, angles: Tensor, cotangent: Tensor, meter: Meter, gradient: Gradient) -> Tensor:
-    """Central differences along random directions of signs, averaged (Spall 1992)."""
-    draws = np_generator(meter).integers(0, 2, (gradient.samples, circuit.n_parameters))
-    signs = torch.as_tensor(2 * draws - 1).to(angles)
-    moves = torch.cat((gradient.step * signs, -gradient.step * signs))
-    values = meter.probabilities(circuit, angles + moves) @ cotangent.to(angles.dtype)
-    ahead, behind = values.chunk(2)
-    slopes = (ahead - behind) / (2 * gradient.step)
-    return (slopes[:, None] * signs).mean(0)
-
-
-def search_vjp(circuit: Circuit, angles: Tensor, cotangent: Tensor, meter: Meter, gradient: Gradient) -> Tensor:
-    """A direction found without derivatives: from the best angles of a bounded search back to where it began.
-
-    The loss is linear in p to first order, so the search lowers ``cotangent . p(angles)``. Its length is scaled to
-    that of the drop it achieved, ``|drop| / |move|``, which is the slope along the move.
-    """
-    from scipy.optimize import minimize
-
-    weights = cotangent.double().cpu()
-    start = angles.double().cpu().numpy()
-
-    def value(point: Any) -> float:
-        found = meter.probabilities(circuit, torch.as_tensor(point).to(angles))
-        return float(found.double().cpu() @ weights)
-
-    name, size, most = SEARCHES[gradient.method], gradient.step, gradient.budget(circuit) - 1
-    options: dict[str, Any] = {"maxiter": most, "rhobeg": size}
-    if name == "Nelder-Mead":
-        simplex = np.vstack([start, start + size * np.eye(len(start))])
-        options = {"maxfev": most, "initial_simplex": simplex}
-    first = value(start)
-    found = minimize(value, start, method=name, options=options)
-    move = torch.as_tensor(start - found.x)
-    length, drop = float(move.norm()), first - float(found.fun)
-    if length == 0 or drop <= 0:
-        return torch.zeros_like(angles)
-    return (move / length * (drop / length)).to(angles)
-
-
-def np_generator(meter: Meter) -> np.random.Generator:
-    """Random numbers of the next evaluation, apart from those the backend draws."""
-    return np.random.default_rng(mixed(meter.seed, meter.evaluations, 1))
-
-
-VJPS: dict[str, Callable[[Circuit, Tensor, Tensor, Meter, Gradient], Tensor]] = {
-    "shift": shift_vjp,
-    "spsa": spsa_vjp,
-    **dict.fromkeys(SEARCHES, search_vjp),
-}
 
 
 def chosen_method(gradient: Gradient, backend: Backend) -> str:

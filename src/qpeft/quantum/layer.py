@@ -1,167 +1,196 @@
-"""Amplitude embedding, circuit and readout in one: what a vector of hidden states becomes on a quantum register."""
+"""QuantumLayer: a circuit as a layer of any torch model."""
 
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from qpeft.circuits.circuit import Circuit
-from qpeft.errors import ConfigError, require_choice
+from qpeft.errors import ConfigError, ShapeError
+from qpeft.quantum.amplitudes import EmbeddedCircuit
 from qpeft.quantum.backend import Backend
-from qpeft.quantum.backends.exact import ExactBackend
-from qpeft.quantum.backends.noisy import NoisyBackend
-from qpeft.quantum.engine.embedded import Program, embedded_expectations, real_program
-from qpeft.quantum.engine.readout import marginal, pauli_z
-from qpeft.quantum.engine.simulate import require_shapes
+from qpeft.quantum.catalogue import open_backend
+from qpeft.quantum.embeddings import Embedding, embedding_of
 from qpeft.quantum.engine.states import amplitude_embed
+from qpeft.quantum.gradient import SEARCHES, Gradient, chosen_method, surrogate
+from qpeft.quantum.measured import VJPS, Measurement, joined, measured
 from qpeft.quantum.meter import Meter
-from qpeft.quantum.noise import noisy_observables
-from qpeft.quantum.simple import simple
-
-READOUTS = ("pauli_z", "probabilities")
-# Up to this many readings are taken as observables chunk by chunk; more are read from all probabilities.
-FEW = 64
-
-
-@dataclass(frozen=True)
-class EmbeddedCircuit:
-    """x to z: the vector as amplitudes, the circuit, the readout (arXiv:2509.16244, Sections 3.1-3.3).
-
-    >>> from qpeft.circuits import Circuit
-    >>> EmbeddedCircuit(Circuit(1, ()))(torch.tensor([0.6, 0.8]), torch.zeros(0)).round(decimals=3)
-    tensor([-0.2800])
-
-    Args:
-        circuit: n qubits; vectors of up to 2**n values are padded with zeros and scaled to length one.
-        readout: ``pauli_z``, one expectation in [-1, 1] a wire, or ``probabilities`` of the wires' outcomes.
-        wires: the measured qubits, or None for all.
-        backend: where the circuit runs; it must take input states, and where a gradient is asked for, pass it on.
-
-    Raises:
-        ConfigError: the readout is unknown, or a wire repeats or is not of the circuit.
-    """
-
-    circuit: Circuit
-    readout: str = "pauli_z"
-    wires: tuple[int, ...] | None = None
-    backend: Backend = field(default_factory=ExactBackend)
-
-    def __post_init__(self) -> None:
-        require_choice("readout", self.readout, READOUTS)
-        wires, n = self.measured, self.circuit.n_qubits
-        if not wires or len(set(wires)) < len(wires) or not all(0 <= wire < n for wire in wires):
-            raise ConfigError(f"wires must be different numbers in 0..{n - 1}, at least one; got {list(wires)}")
-
-    @property
-    def measured(self) -> tuple[int, ...]:
-        """The measured wires."""
-        return tuple(range(self.circuit.n_qubits)) if self.wires is None else self.wires
-
-    @property
-    def n_features(self) -> int:
-        """Length of z."""
-        return len(self.measured) if self.readout == "pauli_z" else 2 ** len(self.measured)
-
-    def __call__(self, x: Tensor, angles: Tensor) -> Tensor:
-        """Read z from x.
-
-        Args:
-            x: shape ``(..., d)`` with d at most 2**n. A zero vector gives zeros, and passes no gradient.
-            angles: radians, shape ``(P,)``, float32 or float64.
-
-        Returns:
-            Shape ``(..., n_features)`` in at least the precision of the angles.
-
-        Raises:
-            ShapeError: x does not fit the register, or the angles do not fit the circuit.
-            ConfigError: a gradient is asked for and the backend has none to its input states, so that layers below
-                could not be trained.
-        """
-        wanted = torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad)
-        if wanted and not self.backend.input_gradient:
-            raise ConfigError(
-                f"backend {self.backend.name!r} has no gradient to input states, which every layer below an embedded "
-                f"circuit needs; train on the exact or the noisy backend, or measure under torch.no_grad()"
-            )
-        # A model under autocast must not lower the precision of the circuit.
-        with torch.autocast(x.device.type, enabled=False):
-            circuit, angles = simple(self.circuit, angles)
-            read = self if circuit is self.circuit else replace(self, circuit=circuit)
-            return read._read(x.to(torch.promote_types(x.dtype, angles.dtype)), angles)
-
-    def _read(self, x: Tensor, angles: Tensor) -> Tensor:
-        program = self._program(x, angles)
-        if program is not None:
-            z = embedded_expectations(program, angles.to(x.dtype), x.reshape(-1, x.shape[-1]), self._observables(x))
-            return z.view(*x.shape[:-1], self.n_features)
-        matrices = self._noisy_matrices(x, angles)
-        if matrices is not None:
-            unit = amplitude_embed(x, self.circuit.n_qubits)
-            return torch.einsum("...i,kij,...j->...k", unit, matrices, unit)
-        probabilities = self.backend.probabilities(self.circuit, angles, amplitude_embed(x, self.circuit.n_qubits))
-        if self.readout == "probabilities":
-            return probabilities if self.wires is None else marginal(probabilities, self.measured)
-        return probabilities @ self._observables(probabilities)
-
-    def _program(self, x: Tensor, angles: Tensor) -> Program | None:
-        """What reads few observables of real states chunk by chunk, or None where that way is not open."""
-        fits = x.dim() > 0 and 1 <= x.shape[-1] <= 2**self.circuit.n_qubits
-        if not fits or x.is_complex() or angles.dim() != 1 or self.n_features > FEW or self.backend != ExactBackend():
-            return None
-        require_shapes(self.circuit, angles, None)
-        return real_program(self.circuit, x.device, x.dtype)
-
-    def _noisy_matrices(self, x: Tensor, angles: Tensor) -> Tensor | None:
-        """A with z_k = x^T A_k x under noise without shots, or None where that way is not open.
-
-        The observables go back through the circuit once, instead of a density matrix of 4**n numbers forward for
-        every token.
-        """
-        backend = self.backend.backend if isinstance(self.backend, Meter) else self.backend
-        if not isinstance(backend, NoisyBackend) or x.is_complex() or angles.dim() != 1 or self.n_features > FEW:
-            return None
-        if isinstance(self.backend, Meter):
-            self.backend.count(self.circuit, x.shape[:-1])
-        return noisy_observables(self.circuit, backend.model, angles.to(x.dtype), self._observables(x))
-
-    def _observables(self, like: Tensor) -> Tensor:
-        """The readout as diagonal observables, shape ``(2**n, n_features)``."""
-        return _observables(self.circuit.n_qubits, self.readout, self.measured).to(like)
-
-
-@lru_cache(maxsize=64)
-@torch.inference_mode(False)  # what is kept must be of use in training, too
-def _observables(n_qubits: int, readout: str, wires: tuple[int, ...]) -> Tensor:
-    outcomes = torch.eye(2**n_qubits)
-    return pauli_z(outcomes)[:, list(wires)] if readout == "pauli_z" else marginal(outcomes, wires)
+from qpeft.quantum.readouts import Readout, readout_of
+from qpeft.quantum.starts import Init, start_of
 
 
 class QuantumLayer(nn.Module):
-    """An embedded circuit with its own angles, as a layer of any torch model.
+    """A circuit as a layer of any torch model: embedding, angles of its own, readout, wherever the circuit runs.
 
     >>> from qpeft.circuits import build_ansatz
-    >>> layer = QuantumLayer(EmbeddedCircuit(build_ansatz("rx_cnot", 3, 1)))
-    >>> layer(torch.randn(5, 8)).shape
-    torch.Size([5, 3])
+    >>> from qpeft.quantum.embeddings import Angle
+    >>> layer = QuantumLayer(build_ansatz("ry_cnot", 3, 1), embedding=Angle(uploads=2), readout=["ZII", "IXX"])
+    >>> layer(torch.randn(5, 3)).shape, layer.angles.shape
+    (torch.Size([5, 2]), torch.Size([6]))
+
+    Computed in the precision of angles and input, float32 at least; the result has torch's common dtype of both.
 
     Args:
-        read: the embedded circuit.
+        circuit: n qubits; from Qiskit, PennyLane or OpenQASM by `Circuit.from_qiskit` and its like.
+        embedding: ``amplitude``, ``angle``, or one with settings: `Amplitude`, `Angle`, `Inputs`, `LinearMap`.
+        readout: ``pauli_z``, ``probabilities``, a list of Pauli words (``["XX", "ZI"]``), or `PauliZ`,
+            `Probabilities` with chosen wires.
+        backend: a word of `open_backend` (``exact``, ``sampled:shots=1000``, ``noisy:device=torino``,
+            ``pennylane:device=lightning.qubit``) or a Backend.
+        gradient: a word of `Gradient.parse` or a Gradient; ``auto`` is autograd where the backend has it, else
+            ``surrogate``.
+        init: of the angles: ``uniform`` in (-pi, pi), ``zeros``, ``identity`` (random, but so that the circuit does
+            nothing at first; for circuits made by `mirrored`), a tensor, or a function as in torch.nn.init that fills
+            one.
+        seed: of shots and random directions.
+
+    Attributes:
+        angles: radians, shape ``(P,)``.
+        data_map: the trained map of `LinearMap`, else None.
+        meter: counts circuits and shots, those of backward included.
+        n_features: length of the result's last axis.
+
+    Raises:
+        ConfigError: parts that do not go together; all that can be known before an input comes.
     """
 
-    def __init__(self, read: EmbeddedCircuit) -> None:
+    meter: Meter
+
+    def __init__(
+        self,
+        circuit: Circuit,
+        embedding: str | Embedding = "amplitude",
+        readout: str | Sequence[str] | Readout = "pauli_z",
+        backend: str | Backend = "exact",
+        gradient: str | Gradient = "auto",
+        init: Init = "uniform",
+        seed: int = 0,
+    ) -> None:
         super().__init__()
-        self.read = read
-        self.angles = nn.Parameter(random_angles(read.circuit.n_parameters))
+        if not isinstance(circuit, Circuit):
+            raise ConfigError(
+                f"QuantumLayer takes a Circuit; got {type(circuit).__name__}; an EmbeddedCircuit's parts are "
+                f"arguments of the layer now: QuantumLayer(circuit, readout=..., backend=...)"
+            )
+        self.circuit, self.embedding = circuit, embedding_of(embedding)
+        opened = open_backend(backend) if isinstance(backend, str) else backend
+        wanted = Gradient.parse(gradient) if isinstance(gradient, str) else gradient
+        self.method = chosen_method(wanted, opened)
+        self.gradient = replace(wanted, method=self.method)
+        n_own = self.embedding.n_own(circuit)
+        _check_gradient(self.gradient, n_own)
+        self.settings = readout_of(readout).settings(circuit.n_qubits)
+        self.n_features = sum(len(setting.columns) for setting in self.settings)
+        self.data_map = self.embedding.module(circuit)
+        self.angles = nn.Parameter(start_of(init, circuit, self.embedding.blocks(circuit), n_own))
+        # Kept out of the module's children, so that a state_dict holds one small tensor for it.
+        self.__dict__["meter"] = Meter(opened, seed)
+        self._made: dict[int, tuple[EmbeddedCircuit, ...]] = {}
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape ``(..., d)`` to ``(..., n_features)``."""
-        return self.read(x, self.angles)
+        """Read numbers from vectors.
+
+        Args:
+            x: shape ``(..., d)``.
+
+        Returns:
+            Shape ``(..., n_features)``.
+
+        Raises:
+            ShapeError: d does not fit the embedding.
+            ConfigError: layers below ask for a gradient that cannot be found in this way.
+        """
+        dtype = torch.promote_types(x.dtype, self.angles.dtype).to_real()
+        if x.dim() == 0:
+            raise ShapeError("a layer takes vectors, features on the last axis; got a single number")
+        with torch.autocast(x.device.type, enabled=False):
+            precise = torch.promote_types(dtype, torch.float32)
+            rows = x.reshape(-1, x.shape[-1])
+            rows, own = rows.to(precise.to_complex() if x.is_complex() else precise), self.angles.to(precise)
+            reads = self._reads(x.shape[-1])
+            # No vectors are no circuits; the graph still leads to the angles.
+            nothing = 0 * own.sum() * own.new_zeros(0, self.n_features)
+            parts = [self._read(read, rows, own) for read in reads] if len(rows) else [nothing]
+        z = torch.cat(parts, -1) if len(parts) > 1 else parts[0]
+        if len(parts) > 1:
+            order = [column for setting in self.settings for column in setting.columns]
+            z = z[:, torch.tensor(order, device=z.device).argsort()]
+        return z.view(*x.shape[:-1], self.n_features).to(dtype)
+
+    def _reads(self, n_features: int) -> tuple[EmbeddedCircuit, ...]:
+        """The circuit of each basis, the data's gates in it; kept."""
+        if n_features not in self._made:
+            whole, backend = self.embedding.whole(self.circuit, n_features)[0], self.meter.backend
+            self._made[n_features] = tuple(
+                EmbeddedCircuit(whole + each.turns, each.readout, each.wires, backend, each.parities)
+                for each in self.settings
+            )
+        return self._made[n_features]
+
+    def _read(self, read: EmbeddedCircuit, x: Tensor, own: Tensor) -> Tensor:
+        """The readings of one basis, shape ``(B, k)``, of vectors ``(B, d)``."""
+        if not self.embedding.amplitudes:
+            return read.read_off(self._probabilities(read.circuit, own, self._data(x), None))
+        if self.method in ("autograd", "none") and self.meter.backend.input_gradient:
+            self.meter.count(read.circuit, x.shape[:-1])
+            return read(x, own if self.method == "autograd" else own.detach())
+        states = amplitude_embed(x, read.circuit.n_qubits)
+        return read.read_off(self._probabilities(read.circuit, own, None, states))
+
+    def _data(self, x: Tensor) -> Tensor:
+        """The data's angles, shape ``(B, Q)``."""
+        if x.is_complex():
+            raise ShapeError("angles are real numbers; got complex features; take their real and imaginary parts")
+        if self.data_map is None:
+            return x
+        mapped: Tensor = self.data_map(x.to(self.angles.dtype))
+        return mapped.to(x.dtype)
+
+    def _probabilities(self, circuit: Circuit, own: Tensor, data: Tensor | None, states: Tensor | None) -> Tensor:
+        """Shape ``(B, 2**n)``; their graph leads to the angles, and to data or states, in the gradient's way."""
+        if self.method in VJPS or self.method in SEARCHES:
+            return measured(Measurement(circuit, self.meter, self.gradient, states), own, data)
+        angles = joined(own.detach() if self.method == "none" else own, data)
+        if self.meter.backend.differentiable:
+            return self.meter.probabilities(circuit, angles, states)
+        inputs = states if data is None else data
+        if self.method == "none" and torch.is_grad_enabled() and inputs is not None and inputs.requires_grad:
+            raise ConfigError(
+                f"gradient none on backend {self.meter.name!r} gives the layer's input no gradient, which layers "
+                f"below it need; take gradient surrogate, or detach the input"
+            )
+        with torch.no_grad():
+            found = Measurement(circuit, self.meter, self.gradient, states)(circuit, angles)
+        return found if self.method == "none" else surrogate(circuit, angles, found, states)
+
+    def get_extra_state(self) -> Tensor:
+        """Evaluations, circuits and shots so far: a resumed training goes on with other shots, and counting."""
+        return torch.tensor([self.meter.evaluations, self.meter.circuits, self.meter.shots_spent])
+
+    def set_extra_state(self, state: Tensor) -> None:
+        """Go on counting."""
+        self.meter.evaluations, self.meter.circuits, self.meter.shots_spent = state.tolist()
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, metadata: Any, strict: bool, *lists: Any) -> None:
+        """As in torch; a file of parameters alone will do."""
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, *lists)
+        missing = lists[0]
+        if f"{prefix}_extra_state" in missing:
+            missing.remove(f"{prefix}_extra_state")
+
+    def extra_repr(self) -> str:
+        """What print shows."""
+        return (
+            f"{self.circuit.n_qubits} qubits, {len(self.circuit)} gates, {type(self.embedding).__name__} -> "
+            f"{self.n_features} readings in {len(self.settings)} basis, {self.meter.name}, {self.gradient}"
+        )
 
 
-def random_angles(count: int) -> Tensor:
-    """Angles from U(-pi, pi) radians, shape ``(count,)``.
-
-    Zeros would not do: with real amplitudes and RX gates every gradient is exactly zero there.
-    """
-    return torch.empty(count).uniform_(-torch.pi, torch.pi)
+def _check_gradient(gradient: Gradient, n_own: int) -> None:
+    """Refuse what could only fail in a backward pass."""
+    if gradient.refresh > 1:
+        raise ConfigError("gradient refresh keeps a measurement for the next input, which is another one in a layer")
+    if gradient.method in SEARCHES:
+        gradient.budget(Circuit(1), n_own)

@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from qpeft.circuits.circuit import Circuit, Parameter
 from qpeft.circuits.lowering import Lowered, lowered
 from qpeft.errors import ShapeError
+from qpeft.quantum.simple import require_angles_of
 
 # Called with a circuit and angles of shape (rows, K); answers probabilities of shape (rows, ..., 2**n).
 ProbabilitiesFn = Callable[[Circuit, Tensor], Tensor]
@@ -79,17 +80,18 @@ def parameter_shift_vjp(
         fn: maps a circuit and angles ``(rows, K)`` to probabilities ``(rows, ..., 2**n)``. It is given a
             circuit with one parameter per gate, which differs from the original where gates share one.
         circuit: the circuit to differentiate.
-        angles: radians, shape ``(P,)``.
-        cotangent: derivative of the loss by the probabilities, shape ``(..., 2**n)``.
+        angles: radians, shape ``(P,)``; or ``(B, P)`` for B evaluations with angles of their own, where fn maps
+            ``(rows, B, K)`` to ``(rows, B, 2**n)``.
+        cotangent: derivative of the loss by the probabilities, shape ``(..., 2**n)``, or ``(B, 2**n)``.
         chosen: the angles to differentiate by, bool of shape ``(P,)``; None is all. The others get 0.
 
     Returns:
-        The gradient, shape ``(P,)``.
+        The gradient, of the shape of the angles.
 
     Raises:
         ShapeError: the angles, or what fn returned, do not have these shapes.
     """
-    _require_one_vector(circuit, angles)
+    require_angles_of(circuit, angles)
     found = lowered(circuit)
     if found is not None:
         return _by_lines(fn, found, angles, cotangent, chosen)
@@ -101,20 +103,22 @@ def parameter_shift_vjp(
     offsets = torch.zeros(len(index), len(table.origin), dtype=angles.dtype, device=angles.device)
     offsets[torch.arange(len(index)), torch.tensor(index)] = offsets.new_tensor(shift)
     origin = torch.tensor(table.origin, device=angles.device)
+    batched = angles.dim() > 1
     with torch.no_grad():
-        values = _contract(fn(table.circuit, angles[origin] + offsets), cotangent, len(index))
+        rows_of = angles[..., origin] + (offsets.unsqueeze(1) if batched else offsets)
+        values = _contract(fn(table.circuit, rows_of), cotangent, len(index), batched=batched)
         of_angle = origin[torch.tensor(index, device=angles.device)]
-        weighted = values.to(angles.dtype) * angles.new_tensor(weight)
-        return torch.zeros_like(angles).index_add(0, of_angle, weighted)
+        weighted = values.movedim(0, -1).to(angles.dtype) * angles.new_tensor(weight)
+        return torch.zeros_like(angles).index_add(-1, of_angle, weighted)
 
 
 def _by_lines(fn: ProbabilitiesFn, found: Lowered, angles: Tensor, cotangent: Tensor, chosen: Tensor | None) -> Tensor:
     """Parameter shift of the simple circuit, and the chain rule."""
     origin = torch.tensor(found.origin, device=angles.device)
     scales, shifts = angles.new_tensor(found.scales), angles.new_tensor(found.shifts)
-    some = None if chosen is None else chosen[origin]
-    inner = parameter_shift_vjp(fn, found.circuit, angles[origin] * scales + shifts, cotangent, some)
-    return torch.zeros_like(angles).index_add(0, origin, inner * scales)
+    some = None if chosen is None else chosen[origin.to(chosen.device)]
+    inner = parameter_shift_vjp(fn, found.circuit, angles[..., origin] * scales + shifts, cotangent, some)
+    return torch.zeros_like(angles).index_add(-1, origin, inner * scales)
 
 
 def finite_difference_vjp(
@@ -192,10 +196,13 @@ class ShiftProbabilities(torch.autograd.Function):
         return parameter_shift_vjp(ctx.fn, ctx.circuit, angles, cotangents[0]), None, None
 
 
-def _contract(rows: Tensor, cotangent: Tensor, n_rows: int) -> Tensor:
+def _contract(rows: Tensor, cotangent: Tensor, n_rows: int, *, batched: bool = False) -> Tensor:
+    """Each row times the cotangent, summed up, or summed up for each member of a batch."""
     expected = (n_rows, *cotangent.shape)
     if rows.shape != expected:
         raise ShapeError(f"fn must return shape {tuple(expected)}, rows before states; got {tuple(rows.shape)}")
+    if batched:
+        return (rows * cotangent.to(rows.dtype)).sum(-1)
     return rows.flatten(1) @ cotangent.to(rows.dtype).flatten()
 
 

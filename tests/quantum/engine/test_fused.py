@@ -14,8 +14,8 @@ from torch import Tensor
 from qpeft.circuits import ANSATZE, Circuit, Operation, Parameter, build_ansatz
 from qpeft.errors import CircuitError, ConfigError
 from qpeft.quantum import ExactBackend, open_backend
+from qpeft.quantum.amplitudes import EmbeddedCircuit
 from qpeft.quantum.engine import amplitude_embed, probabilities
-from qpeft.quantum.layer import EmbeddedCircuit
 
 pytest.importorskip("triton")
 Make = Callable[..., Circuit]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from qpeft.circuits import ENTANGLERS, check_ansatz, own_entangler
 from qpeft.circuits.own import is_own, written
 from qpeft.errors import ConfigError
-from qpeft.quantum.layer import READOUTS
+from qpeft.quantum.amplitudes import READOUTS
 from qpeft.tuners._residual import INSERTIONS, Choice, ResidualConfig, check_fields
 from qpeft.tuners._sites import PLACEMENTS
 

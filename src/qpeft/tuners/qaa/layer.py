@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from qpeft.circuits import build_ansatz, qubits_for_dimension
+from qpeft.quantum.amplitudes import EmbeddedCircuit
 from qpeft.quantum.engine.states import amplitude_embed
-from qpeft.quantum.layer import EmbeddedCircuit, random_angles
+from qpeft.quantum.starts import random_angles
 from qpeft.tuners._residual import exact
 from qpeft.tuners.qaa.config import QAAConfig
 from qpeft.tuners.qaa.sizing import RATE, Survey, look
