@@ -60,7 +60,7 @@ class ResidualConfig(PeftConfig):  # type: ignore[misc]
         write_card(save_directory)
 
 
-Choice = Iterable[str] | Callable[[str, Any], None]
+Choice = Iterable[str] | Callable[[str, str], None]
 
 
 def check_fields(
@@ -74,11 +74,8 @@ def check_fields(
     faults = []
     for key, allowed in (choices or {}).items():
         try:
-            name, value = f"{config.METHOD}.{key}", getattr(config, key)
-            if callable(allowed):
-                allowed(name, value)
-            else:
-                require_choice(name, str(value), allowed)
+            check = allowed if callable(allowed) else partial(require_choice, allowed=allowed)
+            check(f"{config.METHOD}.{key}", str(getattr(config, key)))
         except ConfigError as fault:
             faults.append(str(fault))
     faults += [

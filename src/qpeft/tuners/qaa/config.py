@@ -162,7 +162,8 @@ class QAAConfig(ResidualConfig):
         for key, value in PRESETS[self.preset if self.preset in list(PRESETS) else DEFAULT].items():
             if getattr(self, key) is None and key not in sized:
                 setattr(self, key, value)
-        check_fields(self, CHECKS, CHOICES)
+        # A circuit is no word: it is looked at as it is.
+        check_fields(self, CHECKS, {**CHOICES, "ansatz": lambda key, _: check_ansatz(key, self.ansatz)})
         if self.entangler is None and not callable(self.ansatz) and (own := own_entangler(self.ansatz)) in ENTANGLERS:
             self.entangler = own
 
