@@ -12,11 +12,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM
 
-from qpeft.card import BEGIN, END, OURS, UNMERGEABLE, stored_numbers, write_card
+from qpeft.card import BEGIN, END, stored_numbers, write_card
 from qpeft.errors import ExportError
+from qpeft.method import METHODS, of_kind
 from qpeft.qpa import QPAConfig, QPAOptimizer, save_adapter
 from qpeft.testing import ADAPTER_OPTIONS, NEED_TASKS, VANILLA_FAILURES, adapter_config
 from qpeft.tuners import QAAConfig
+from qpeft.tuners.known import UNMERGEABLE
 from tiny_models import tiny_llama
 
 
@@ -133,7 +135,7 @@ def test_what_the_card_says_of_merging_is_true(peft_type: str, ids: Tensor) -> N
     batch = {"input_ids": ids}
     if peft_type in NEED_TASKS:
         batch["task_ids"] = torch.zeros(2, dtype=torch.long)
-    assert merges(model, batch, tiny_llama(**base)) == (peft_type not in UNMERGEABLE)
+    assert merges(model, batch, tiny_llama(**base)) == (not of_kind(peft_type).unmergeable)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -147,13 +149,15 @@ def test_merging_xlora_gives_something_else(ids: Tensor, tmp_path: Path) -> None
     experts = {str(seed): str(tmp_path / str(seed)) for seed in range(2)}
     config = peft.XLoraConfig(task_type="CAUSAL_LM", hidden_size=32, xlora_depth=1, adapters=experts)
     assert not merges(get_peft_model(base, config), {"input_ids": ids}, tiny_llama())
-    assert "XLORA" in UNMERGEABLE
+    assert of_kind("XLORA").unmergeable
 
 
 def test_sets_name_types_that_exist() -> None:
-    assert {*ADAPTER_OPTIONS, *VANILLA_FAILURES} >= UNMERGEABLE
+    assert {*ADAPTER_OPTIONS, *VANILLA_FAILURES} >= UNMERGEABLE.keys()
     homes = {t.value: c.__module__.split(".")[0] for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-    assert set(OURS) == {peft_type for peft_type, home in homes.items() if home == "qpeft"}
+    assert {row.kind for row in METHODS.values() if row.provider == "qpeft"} == {
+        peft_type for peft_type, home in homes.items() if home == "qpeft"
+    }
 
 
 def test_numbers_are_counted_from_the_header(tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from qpeft._registration import register_with_peft
 
 if TYPE_CHECKING:
     from qpeft.circuits import build_ansatz as build_ansatz
+    from qpeft.circuits import register_ansatz as register_ansatz
+    from qpeft.circuits import register_entangler as register_entangler
     from qpeft.errors import QpeftError as QpeftError
     from qpeft.qpa import QPAConfig as QPAConfig
     from qpeft.qpa import QPAOptimizer as QPAOptimizer
     from qpeft.qpa import save_adapter as save_adapter
+    from qpeft.quantum import register_backend as register_backend
     from qpeft.training.compare import run_comparison as run_comparison
     from qpeft.training.models import load_base as load_base
     from qpeft.training.models import untie_head as untie_head
@@ -53,6 +56,9 @@ _HOMES = {
     "fit_basis": "qpeft.tuners",
     "load_base": "qpeft.training.models",
     "prune": "qpeft.tuners",
+    "register_ansatz": "qpeft.circuits",
+    "register_backend": "qpeft.quantum",
+    "register_entangler": "qpeft.circuits",
     "run_comparison": "qpeft.training.compare",
     "save_adapter": "qpeft.qpa",
     "train_run": "qpeft.training.run",

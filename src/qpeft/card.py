@@ -8,28 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from qpeft.errors import ExportError
+from qpeft.method import of_kind
 
+QPEFT = "qpeft"
 BEGIN, END = "<!-- qpeft -->", "<!-- /qpeft -->"
-OURS = ("CORE", "FFA", "HEADPREFIX", "QAA", "SORA")
-# Types that peft cannot merge, or merges into something else (X-LoRA); a test asks peft about each.
-UNMERGEABLE = frozenset(
-    {
-        "ADAPTION_PROMPT",
-        "CARTRIDGE",
-        "CPT",
-        "FFA",
-        "HEADPREFIX",
-        "LILY",
-        "MULTITASK_PROMPT_TUNING",
-        "POLY",
-        "PREFIX_TUNING",
-        "PROMPT_TUNING",
-        "P_TUNING",
-        "QAA",
-        "SHADOW",
-        "XLORA",
-    }
-)
 # QPA's sources in words; the others stand in the circuit's place.
 GENERATED_BY = {
     "circuit": "a circuit and a mapping generated the numbers",
@@ -80,21 +62,22 @@ def card_text(folder: Path, metrics: Mapping[str, float]) -> str:
         what = GENERATED_BY.get(source, f"a mapping generated the numbers, with `{source}` in the circuit's place")
         rows["trained by"] = f"QPA, preset `{qpa['config']['preset']}`: {what}"
         rows["numbers QPA trained"] = f"{qpa['trained']:,}"
-    rows["can be merged into the base model"] = "no" if kind in UNMERGEABLE else "yes"
+    rows["can be merged into the base model"] = "no" if of_kind(kind).unmergeable else "yes"
     rows |= {name: f"{value:.4g}" for name, value in metrics.items()}
     table = "".join(f"| {name} | {value} |\n" for name, value in rows.items())
     return f"## Adapter\n\n| | |\n|:---|:---|\n{table}\n## How to load\n\n{loading(kind, base)}"
 
 
 def loading(kind: str, base: str) -> str:
-    """The lines that load an adapter of a type on its base; with ``import qpeft`` where the type is one of ours."""
-    foreign = kind in OURS
+    """The lines that load an adapter of a type on its base; with the import of its package where it is not peft's."""
+    package = of_kind(kind).provider
+    needed = "" if package == QPEFT else ", a plug-in of qpeft that must be installed"
     reason = (
-        f"`{kind}` is a method of qpeft; peft knows it after `import qpeft`."
-        if foreign
+        f"`{kind}` is a method of {package}{needed}; peft knows it after `import {package}`."
+        if package
         else f"`{kind}` is a method of peft; qpeft is not needed."
     )
-    lines = ["import qpeft  # makes the type known to peft"] if foreign else []
+    lines = [f"import {package}  # makes the type known to peft"] if package else []
     folder, _, file = base.rpartition("/")
     where = f'"{folder or "."}", gguf_file="{file}"' if file.endswith(".gguf") else f'"{base}"'
     lines += [

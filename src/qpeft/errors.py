@@ -1,6 +1,6 @@
 """Every error qpeft raises on purpose; each message names what was required, what came, and the way on."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -91,6 +91,9 @@ def require_choice(key: str, value: str, allowed: Iterable[str]) -> None:
     Raises:
         ConfigError: names the key as typed, the value, the allowed values and the nearest one.
     """
+    # A register is asked for the word before it is listed, which loads plug-ins.
+    if isinstance(allowed, Mapping) and isinstance(value, str) and value in allowed:
+        return
     choices = list(allowed)
     if value not in choices:
         raise ConfigError(f"{key} must be one of {', '.join(choices)}; got {value!r}{nearest(value, choices)}")

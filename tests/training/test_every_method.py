@@ -85,7 +85,7 @@ def test_a_sora_is_exported_as_the_lora_its_gates_left(make_spec: MakeSpec, tmp_
 
 def test_only_sora_can_be_pruned(make_spec: MakeSpec, tmp_path: Path) -> None:
     train_run(make_spec(PLAIN["lora"]), tmp_path / "run")
-    with pytest.raises(ExportError, match=r"only SoRA has gates .* type LORA"):
+    with pytest.raises(ExportError, match=r"--prune writes an adapter of type SORA .* type LORA"):
         export_run(tmp_path / "run", tmp_path / "lora", pruned=True)
     assert not (tmp_path / "lora").exists()
 
@@ -99,7 +99,7 @@ def test_a_core_is_exported_as_a_lora_and_tells_what_its_basis_cost(make_spec: M
     assert exported.difference < 1e-5
     config = json.loads((tmp_path / "lora" / "adapter_config.json").read_text("utf-8"))
     assert (config["peft_type"], config["r"], config["lora_alpha"]) == ("LORA", 4, 4)
-    with pytest.raises(ExportError, match=r"only SoRA has gates .* type CORE"):
+    with pytest.raises(ExportError, match=r"--prune writes an adapter of type SORA .* type CORE"):
         export_run(tmp_path / "run", tmp_path / "pruned", pruned=True)
     with pytest.raises(ConfigError, match="one of --merge or --prune or --lora"):
         export_run(tmp_path / "run", tmp_path / "both", merge=True, lora=True)

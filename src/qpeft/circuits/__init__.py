@@ -24,6 +24,7 @@ from qpeft.circuits.mirror import identity_angles as identity_angles
 from qpeft.circuits.mirror import mirrored as mirrored
 from qpeft.circuits.patterns import ENTANGLERS as ENTANGLERS
 from qpeft.circuits.patterns import Entangler as Entangler
+from qpeft.circuits.patterns import register_entangler as register_entangler
 from qpeft.circuits.pennylane_circuits import from_pennylane as from_pennylane
 from qpeft.circuits.pennylane_circuits import to_pennylane as to_pennylane
 from qpeft.circuits.qasm import to_qasm3 as to_qasm3

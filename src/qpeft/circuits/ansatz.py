@@ -11,6 +11,7 @@ from qpeft.circuits.own import check_own, is_own, own_circuit
 from qpeft.circuits.patterns import ENTANGLERS
 from qpeft.circuits.setting import read_setting
 from qpeft.errors import CircuitError, ConfigError, require_choice
+from qpeft.registry import Registry
 
 # More layers than anybody trains; a typing slip such as 100000 would build circuits for hours.
 MOST_DEPTH = 4096
@@ -33,7 +34,7 @@ class Ansatz:
     help: str
 
 
-ANSATZE: dict[str, Ansatz] = {}
+ANSATZE: Registry[Ansatz] = Registry("ansatz")
 
 
 def register_ansatz(name: str, build: Callable[[int, int], Circuit], help: str = "") -> None:
@@ -42,7 +43,7 @@ def register_ansatz(name: str, build: Callable[[int, int], Circuit], help: str =
     >>> register_ansatz("doc_example", Layers(("rz", "ry"), gate="cz", entangler="ring"))
     >>> build_ansatz("doc_example", 3, 2).n_parameters
     12
-    >>> del ANSATZE["doc_example"]
+    >>> ANSATZE.remove("doc_example")
 
     Args:
         name: letters, digits and underscores; not taken.
@@ -52,11 +53,7 @@ def register_ansatz(name: str, build: Callable[[int, int], Circuit], help: str =
     Raises:
         ConfigError: the name is taken by another family, or is no word.
     """
-    if not name.isidentifier():
-        raise ConfigError(f"the name of an ansatz must be a word of letters, digits and underscores; got {name!r}")
-    if name in ANSATZE and ANSATZE[name].build != build:
-        raise ConfigError(f"an ansatz named {name!r} is registered already; choose another name")
-    ANSATZE[name] = Ansatz(name, build, help)
+    ANSATZE.register(name, Ansatz(name, build, help))
 
 
 for _name, _build, _help in (
@@ -73,7 +70,7 @@ for _name, _build, _help in (
     ("brickwork", Bricks(("ry", "rz"), gate="cx"), "blocks of cx, ry and rz on neighbours, in two rows a layer"),
     ("ry_crz", ry_crz, "RY and rings of CRZ, as the authors of arXiv:2503.12790 publish"),
 ):
-    register_ansatz(_name, _build, _help)
+    ANSATZE.own(_name, Ansatz(_name, _build, _help))
 
 
 def check_ansatz(key: str, ansatz: Any) -> None:
@@ -92,8 +89,7 @@ def check_ansatz(key: str, ansatz: Any) -> None:
 def _named(text: str, key: str = "ansatz") -> Callable[[int, int], Circuit]:
     """The function of a registered name, its options applied."""
     name, options = read_setting(text)
-    require_choice(key, name, ANSATZE)
-    build = ANSATZE[name].build
+    build = ANSATZE.need(key, name).build
     if not options:
         return build
     allowed = {Layers: ("rotations", "gate", "entangler"), Bricks: ("rotations", "gate")}.get(type(build), ())

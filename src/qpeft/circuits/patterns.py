@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
+from qpeft.registry import Registry
+
 WirePairs = tuple[tuple[int, int], ...]
 
 
@@ -51,19 +53,39 @@ def _ranged(n_qubits: int, layer: int) -> WirePairs:
     return tuple((wire, (wire + step) % n_qubits) for wire in range(n_qubits))
 
 
-ENTANGLERS: dict[str, Entangler] = {
-    entangler.name: entangler
-    for entangler in (
-        Entangler("chain", _chain, "(i, i+1), as in arXiv:2410.09846"),
-        Entangler("reverse_chain", lambda n, layer: _chain(n)[::-1], "the chain from its end"),
-        Entangler("ring", _ring, "the chain, closed by (n-1, 0) for more than two qubits"),
-        Entangler("circular", _circular, "the same, the closing pair first, as in Qiskit"),
-        Entangler("all_to_all", lambda n, layer: tuple(combinations(range(n), 2)), "(i, j) for all i < j"),
-        Entangler("pairwise", lambda n, layer: _bricks(n, 0) + _bricks(n, 1), "(0, 1), (2, 3), ..., then (1, 2), ..."),
-        Entangler("brick", lambda n, layer: _bricks(n, layer % 2), "(0, 1), (2, 3), ... and (1, 2), ... in turn"),
-        Entangler("star", lambda n, layer: tuple((0, wire) for wire in range(1, n)), "(0, i) for all i"),
-        Entangler("sca", _shifted, "circular, shifted by a pair a layer, controls and targets exchanged in turn"),
-        Entangler("ranged", _ranged, "(i, i + r), r = 1, 2, ... in turn, as in StronglyEntanglingLayers"),
-        Entangler("none", lambda n, layer: (), "no entangling gate: the product-state twin"),
-    )
-}
+ENTANGLERS: Registry[Entangler] = Registry("entangler")
+
+
+def register_entangler(name: str, pairs: Callable[[int, int], WirePairs], help: str = "") -> None:
+    """Make a pattern known by a name, to configs, recipes, the command line and error messages.
+
+    >>> register_entangler("doc_ends", lambda n_qubits, layer: ((0, n_qubits - 1),))
+    >>> ENTANGLERS["doc_ends"].pairs(4)
+    ((0, 3),)
+    >>> ENTANGLERS.remove("doc_ends")
+
+    Args:
+        name: letters, digits and underscores; not taken.
+        pairs: from the number of qubits and that of the layer, counted from 0, to the pairs of wires, in order.
+        help: one line for lists.
+
+    Raises:
+        ConfigError: the name is taken by another pattern, or is no word.
+    """
+    ENTANGLERS.register(name, Entangler(name, pairs, help))
+
+
+for _row in (
+    Entangler("chain", _chain, "(i, i+1), as in arXiv:2410.09846"),
+    Entangler("reverse_chain", lambda n, layer: _chain(n)[::-1], "the chain from its end"),
+    Entangler("ring", _ring, "the chain, closed by (n-1, 0) for more than two qubits"),
+    Entangler("circular", _circular, "the same, the closing pair first, as in Qiskit"),
+    Entangler("all_to_all", lambda n, layer: tuple(combinations(range(n), 2)), "(i, j) for all i < j"),
+    Entangler("pairwise", lambda n, layer: _bricks(n, 0) + _bricks(n, 1), "(0, 1), (2, 3), ..., then (1, 2), ..."),
+    Entangler("brick", lambda n, layer: _bricks(n, layer % 2), "(0, 1), (2, 3), ... and (1, 2), ... in turn"),
+    Entangler("star", lambda n, layer: tuple((0, wire) for wire in range(1, n)), "(0, i) for all i"),
+    Entangler("sca", _shifted, "circular, shifted by a pair a layer, controls and targets exchanged in turn"),
+    Entangler("ranged", _ranged, "(i, i + r), r = 1, 2, ... in turn, as in StronglyEntanglingLayers"),
+    Entangler("none", lambda n, layer: (), "no entangling gate: the product-state twin"),
+):
+    ENTANGLERS.own(_row.name, _row)

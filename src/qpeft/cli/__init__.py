@@ -26,6 +26,7 @@ from qpeft.cli import (
     study,
     train,
 )
+from qpeft.cli.names import NamesInHelp
 from qpeft.errors import ConfigError, QpeftError
 from qpeft.foreign import as_ours, first_line
 
@@ -52,7 +53,7 @@ app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("export", epilog=export.EXAMPLE)(export.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("preview", epilog=preview.EXAMPLE)(preview.command)
-app.command("draw", epilog=draw.EXAMPLE)(draw.command)
+app.command("draw", epilog=draw.EXAMPLE, cls=NamesInHelp)(draw.command)
 app.command("backends", epilog=backends.EXAMPLE)(backends.command)
 app.command("models", epilog=models.EXAMPLE)(models.command)
 app.command("recipes", epilog=recipes.EXAMPLE)(recipes.command)

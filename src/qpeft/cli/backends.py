@@ -11,13 +11,11 @@ def command(
     name: Annotated[str | None, typer.Argument(help="Show the options of this backend.")] = None,
 ) -> None:
     """List the backends of --backend and of recipes (execution.backend), or the options of one."""
-    from qpeft.errors import require_choice
     from qpeft.quantum.catalogue import BACKENDS
     from qpeft.quantum.gradient import METHODS
 
     if name is not None:
-        require_choice("backend", name, BACKENDS)
-        entry = BACKENDS[name]
+        entry = BACKENDS.need("backend", name)
         typer.echo(f"{name}: {entry.help}\noptions, as in {name}:key=value,key=value")
         for key, option in entry.options.items():
             typer.echo(f"  {key:22} {option.help}")

@@ -29,6 +29,7 @@ def command() -> int:
             mark = f"{found:14} {mark}"
         typer.echo(f"{need.name:22} {mark}")
     faults += check_embedded()
+    faults += check_plugins()
     import torch
 
     where = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; runs on the CPU"
@@ -44,3 +45,18 @@ def check_embedded() -> int:
     missing = [n for n in ("config.json", "model.safetensors", "tokenizer.json") if not (model_folder() / n).exists()]
     typer.echo(f"{'embedded model':22} {'ok' if not missing else 'MISSING ' + ', '.join(missing)}")
     return len(missing)
+
+
+def check_plugins() -> int:
+    """Name every plug-in that is installed, what it adds, and what is wrong with it; the number of faulty ones."""
+    import warnings
+
+    from qpeft.registry import plugins
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a warning would say stands in the list
+        found = plugins()
+    for plugin in found:
+        said = f"FAULTY {plugin.fault}" if plugin.fault else f"adds {', '.join(plugin.added) or 'nothing'}"
+        typer.echo(f"{'plug-in ' + plugin.name:22} {plugin.source}: {said}")
+    return sum(bool(plugin.fault) for plugin in found)

@@ -9,7 +9,8 @@ import typer
 if TYPE_CHECKING:
     from qpeft.circuits import Circuit
 
-ANSATZ = "A family, as ry_cnot, real_amplitudes or two_local:rotations=ry+rz,gate=crz, or an OpenQASM 3 file."
+ANSATZ = "A family, with options where it takes some (two_local:gate=crz), or an OpenQASM 3 file; families: <ansatze>."
+ENTANGLER = "Pattern of the entangling gates; the family's own. One of <entanglers>."
 EXAMPLE = "Example:  qpeft draw --numbers 204100 --n-mlp 2048 --format svg --out circuit.svg"
 
 
@@ -17,7 +18,7 @@ def command(  # noqa: PLR0913 - one argument a flag
     ansatz: Annotated[str, typer.Option(help=ANSATZ)] = "ry_cnot",
     qubits: Annotated[int | None, typer.Option(min=1, help="Number of qubits; 4, or those of the file.")] = None,
     depth: Annotated[int | None, typer.Option(min=1, help="Layers L; 2, or the file once.")] = None,
-    entangler: Annotated[str | None, typer.Option(help="chain, ring, ... or none; the family's own.")] = None,
+    entangler: Annotated[str | None, typer.Option(help=ENTANGLER)] = None,
     numbers: Annotated[
         int | None, typer.Option(min=1, help="Adapter numbers m; with --n-mlp sets the qubits.")
     ] = None,

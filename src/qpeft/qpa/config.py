@@ -51,9 +51,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layout": "interleaved",
     },
 }
-CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, Iterable[str]] = {
     "preset": tuple(PRESETS),
-    "entangler": tuple(ENTANGLERS),
+    "entangler": ENTANGLERS,
     "source": SOURCES,
     "activation": ("none", "gelu", "relu", "tanh"),
     "basis": ("ordered", "fixed", "random"),

@@ -6,7 +6,10 @@ from qpeft.quantum.backend import is_exact as is_exact
 from qpeft.quantum.backends.exact import ExactBackend as ExactBackend
 from qpeft.quantum.backends.sampled import SampledBackend as SampledBackend
 from qpeft.quantum.catalogue import BACKENDS as BACKENDS
+from qpeft.quantum.catalogue import Entry as Entry
+from qpeft.quantum.catalogue import Option as Option
 from qpeft.quantum.catalogue import open_backend as open_backend
+from qpeft.quantum.catalogue import register_backend as register_backend
 from qpeft.quantum.embeddings import Amplitude as Amplitude
 from qpeft.quantum.embeddings import Angle as Angle
 from qpeft.quantum.embeddings import Embedding as Embedding

@@ -20,6 +20,7 @@ from qpeft.quantum.backends.sampled import SampledBackend
 from qpeft.quantum.backends.sampling import Sampling
 from qpeft.quantum.noise import DEVICES, NoiseModel
 from qpeft.quantum.shots import Shots
+from qpeft.registry import Registry
 
 MISSING = "not installed"
 YES, NO = ("true", "yes", "1"), ("false", "no", "0")
@@ -30,6 +31,25 @@ def switch(text: str) -> bool:
     if text.lower() not in YES + NO:
         raise ValueError(f"{text!r} is neither true nor false")
     return text.lower() in YES
+
+
+def register_backend(name: str, entry: "Entry") -> None:
+    """Make a backend known by a name, to recipes, the command line, lists and error messages.
+
+    ::
+
+        register_backend("mine", Entry("my simulator", {}, lambda given: MyBackend(), "all", "yes, without gradient"))
+
+    `qpeft.testing.check_backend` says whether it keeps what is promised of every backend.
+
+    Args:
+        name: letters, digits and underscores; not taken.
+        entry: What it is, its options, and how it is built from them.
+
+    Raises:
+        ConfigError: The name is taken by another backend, or is no word.
+    """
+    BACKENDS.register(name, entry)
 
 
 @dataclass(frozen=True)
@@ -151,7 +171,7 @@ def _always_sampled(given: Mapping[str, Any]) -> Backend:
     return _sampled(_exact(given), given)
 
 
-BACKENDS: dict[str, Entry] = {
+OWN: dict[str, Entry] = {
     "exact": Entry(
         "state vectors in torch, on CPU or GPU",
         {**KERNEL, **SHOTS},
@@ -198,6 +218,9 @@ BACKENDS: dict[str, Entry] = {
         ("qiskit", "qiskit-aer", "qiskit-ibm-runtime"),
     ),
 }
+BACKENDS: Registry[Entry] = Registry("backend")
+for _name, _entry in OWN.items():
+    BACKENDS.own(_name, _entry)
 EXTRA = {"qiskit-aer": "qiskit", "qiskit": "qiskit", "pennylane": "pennylane", "qiskit-ibm-runtime": "ibm"}
 
 
@@ -225,8 +248,7 @@ def open_backend(text: str) -> Backend:
         MissingExtraError: It needs a library that is not installed.
     """
     name, given = read_setting(text)
-    require_choice("backend", name, BACKENDS)
-    entry = BACKENDS[name]
+    entry = BACKENDS.need("backend", name)
     for key in given:
         require_choice(f"backend {name}: option", key, entry.options)
     require_installed(name, entry)

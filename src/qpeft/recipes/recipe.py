@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator
 
 from qpeft.circuits.own import SUFFIX, read_program, written
 from qpeft.errors import ConfigError, nearest
+from qpeft.method import METHODS
 from qpeft.recipes.reader import apply_settings, merge, parse, place_of, read_mapping
 from qpeft.records import (
     Comparison,
@@ -31,7 +32,6 @@ SECTIONS: dict[str, type[BaseModel]] = {
 }
 ROW_SECTIONS = ("data", "train", "execution")
 MOST_FAULTS = 25
-WITH_CIRCUIT = ("qpa", "qaa")
 # Options whose best value has changed since the first records: (option, value of old, value of today). A spec without
 # the option means the value of old for ever, so that a record means what was run and keeps its identity; a recipe or a
 # command line without it means today's, which is written into the spec.
@@ -202,7 +202,7 @@ def run_of(recipe: Recipe, label: str) -> RunSpec:
     sections: dict[str, BaseModel] = {}
     for key in ROW_SECTIONS:
         common = getattr(recipe, key)
-        if key == "execution" and entry.get("name") not in WITH_CIRCUIT:
+        if key == "execution" and common != ExecutionSpec() and not with_circuit(entry):
             common = ExecutionSpec()  # a classical row of the same table runs nothing there
         sections[key] = SECTIONS[key].model_validate({**common.model_dump(), **entry.pop(key, {})})
     return RunSpec.model_validate(
@@ -214,6 +214,11 @@ def run_of(recipe: Recipe, label: str) -> RunSpec:
             **sections,
         }
     )
+
+
+def with_circuit(entry: dict[str, Any]) -> bool:
+    """Whether a row runs circuits; asked only where the recipe says where they run, since the answer needs torch."""
+    return str(entry.get("name")) in METHODS and bool(METHODS[str(entry["name"])].circuits_in)
 
 
 def inherited(methods: dict[str, dict[str, Any]], label: str, seen: tuple[str, ...]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from qpeft.testing import computing, handling
+from qpeft.testing.promises import check
 from qpeft.testing.trial import Trial
 
 # Each works alone on a Trial and raises AssertionError where its promise is broken.
@@ -46,18 +47,4 @@ def check_tuner(make_model: Callable[[], Any], config: Any, batch: dict[str, Ten
     Raises:
         AssertionError: One line for each broken promise.
     """
-    trial = Trial(make_model, config, batch, folder)
-    reasons = {name: broken(part, trial) for name, part in PARTS.items()}
-    lines = [f"{name}: {reason}" for name, reason in reasons.items() if reason is not None]
-    assert not lines, "\n".join(lines)
-
-
-def broken(part: Callable[[Trial], None], trial: Trial) -> str | None:
-    """Why a promise does not hold, or None; an error of any library counts as a broken promise."""
-    try:
-        part(trial)
-    except AssertionError as error:
-        return str(error)
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return None
+    check(PARTS, Trial(make_model, config, batch, folder))

@@ -17,9 +17,6 @@ from qpeft.training.callbacks import Watch
 from qpeft.training.environment import peak_memory
 from qpeft.training.methods import Built
 from qpeft.training.spent import Spent
-from qpeft.tuners import QAADelta
-from qpeft.tuners.qaa.layer import MIXED
-from qpeft.tuners.sora import sparsity
 
 
 @dataclass
@@ -78,7 +75,8 @@ def train_info(built: Built, optimizer: QPAOptimizer | None, trained: Trained | 
 
 def pruned_size(built: Built) -> int | None:
     """Numbers of a SoRA that its pruned LoRA keeps; None for other methods."""
-    return sparsity(built.model).n_parameters if built.kind == "SORA" else None
+    effective = built.facts.effective
+    return None if effective is None else effective(built.model)
 
 
 def curve(trained: Trained | None) -> list[CurvePoint]:
@@ -98,28 +96,20 @@ def step_notes(optimizer: QPAOptimizer | None) -> list[str]:
 
 
 def quantum(built: Built, optimizer: QPAOptimizer | None, trained: Trained | None) -> Quantum | None:
-    """The circuit block of the record: QPA's generator, or the modules of QAA."""
+    """The circuit block of the record: QPA's generator, or the circuits inside the model."""
     if optimizer is not None:
         return generator_block(optimizer, trained)
-    modules = [module for module in built.model.modules() if isinstance(module, QAADelta)]
-    return amplitude_block(built, modules, trained) if modules else None
+    block = built.facts.block(built.model)
+    return None if block is None else modules_block(built, block, trained)
 
 
-def amplitude_block(built: Built, modules: list[QAADelta], trained: Trained | None) -> Quantum:
-    """The circuits of QAA; one execution for each real token, module and forward pass, none for a classical twin."""
-    config, circuit = built.peft_config, modules[0].read.circuit
-    circuits = modules if config.source in MIXED else []
+def modules_block(built: Built, block: dict[str, Any], trained: Trained | None) -> Quantum:
+    """The circuits of modules; one execution for each real token, module and forward pass, none for a twin."""
     tokens = int(trained.trainer.state.num_input_tokens_seen) if trained else 0
+    circuit = block.pop("circuit")
     return Quantum(
-        n_qubits=circuit.n_qubits,
-        depth=config.depth,
-        ansatz=label_of(config.ansatz),
-        entangler="none" if config.source == "no_entangler" else config.entangler or own_entangler(config.ansatz),
-        source=config.source,
-        preset=config.preset,
-        n_angles=circuit.n_parameters if circuits else 0,
-        n_circuits=len(circuits),
-        circuit_executions=tokens * len(circuits),
+        **block,
+        circuit_executions=tokens * block["n_circuits"],
         executions_spent=trained.spent.circuits if trained else None,
         **executed(built.execution, circuit),
     )

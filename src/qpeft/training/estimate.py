@@ -22,8 +22,6 @@ from qpeft.records import ExecutionSpec, ModelSpec, RunSpec
 from qpeft.training.footprint import Memory, blocks_of, file_bytes, memory_of
 from qpeft.training.methods import Built, build_method, check_method
 from qpeft.training.models import load_config, reading
-from qpeft.tuners import QAADelta
-from qpeft.tuners.qaa.layer import MIXED
 
 Place = Literal["generator", "modules"]
 
@@ -191,11 +189,11 @@ def circuits_of(
 ) -> list[CircuitUse]:
     """Every kind of circuit of an adapted model: QPA's, those of QAA, or both."""
     sources = generator.circuit_sources() if generator else []
-    deltas = [module for module in built.model.modules() if isinstance(module, QAADelta)]
+    inside = built.facts.sites(built.model)
     found: list[tuple[Place, Circuit, bool]] = [
         ("generator", source.circuit, source.angles.requires_grad) for source in sources
     ]
-    found += [("modules", d.read.circuit, d.angles.requires_grad) for d in deltas if d.source in MIXED]
+    found += [("modules", module.read.circuit, module.angles.requires_grad) for module in inside]
     uses = []
     for (place, circuit, trained), copies in Counter(found).items():
         train, config = spec.train, generator.config if generator and place == "generator" else built.peft_config

@@ -20,7 +20,7 @@ ROWS = 32
 def failure_notes(
     spec: RunSpec, built: Built, base: Base, rows: Sequence[Row], trained: Trained | None, metrics: Sequence[Metric]
 ) -> list[str]:
-    """What QAA's monitor saw last, and every failure signature that the run shows.
+    """What a method's own monitor saw last, and every failure signature that the run shows.
 
     Args:
         spec: The run.

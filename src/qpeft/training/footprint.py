@@ -109,8 +109,7 @@ def file_bytes(built: Built) -> int | None:
         tensors = {name: tensor for name, tensor in state.items() if first[id(tensor)] == name}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    # The format's own order, which decides how long the offsets are: wide numbers first, then by name.
-    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
+    for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
         kind = "BF16" if tensor.dtype == torch.bfloat16 else f"F{8 * tensor.element_size()}"
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}
@@ -164,7 +163,7 @@ def memory_of(
         own = sum(t.numel() * t.element_size() for t in (*generator.parameters(), *generator.buffers()))
         own += FLOAT * 4 * generator.m + sum(map(kept_by_generator, generator.chunk_generators()))
     # Prompts lengthen every row; prefixes are keys and values only.
-    prompt = 0 if built.kind in ("PREFIX_TUNING", "CARTRIDGE") else getattr(built.peft_config, "num_virtual_tokens", 0)
+    prompt = getattr(built.peft_config, "num_virtual_tokens", 0) if built.facts.lengthens else 0
     tokens = train.batch_size * (spec.data.max_length + prompt)
     width = kept_bytes(built, spec)
     if train.gradient_checkpointing and kept:

@@ -1,8 +1,8 @@
-"""The one dict of all methods: from a MethodSpec to a model that is ready to train."""
+"""From a MethodSpec to a model that is ready to train; what methods differ in, their rows say (`qpeft.method`)."""
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,23 +11,19 @@ import torch
 from transformers import TrainerCallback
 
 import qpeft.tuners  # noqa: F401  (makes our methods known to peft)
-from qpeft.errors import ConfigError, ModelError, QpeftError, nearest, require_choice
+from qpeft.errors import ConfigError, ModelError, QpeftError, nearest
+from qpeft.method import METHODS as METHODS
+from qpeft.method import Method, of_kind
 from qpeft.qpa import QPAConfig, QPAOptimizer
 from qpeft.quantum import Execution
 from qpeft.records import ExecutionSpec, MethodSpec
+from qpeft.registry import plugins
 from qpeft.training.models import untie_for
-from qpeft.tuners.core.callback import CoreCallback
-from qpeft.tuners.qaa.layer import QAADelta
-from qpeft.tuners.qaa.monitor import QAAMonitor
-from qpeft.tuners.qaa.place import run_modules_on
-from qpeft.tuners.sora import parameter_groups
-from qpeft.tuners.sora.callback import SoraCallback
+from qpeft.tuners.known import Watcher
 
 EXACT = ExecutionSpec()
 # Options that peft reads as a regular expression where they are one text.
 PATTERNS = ("target_modules", "exclude_modules", "layers_pattern")
-# How a prefix begins: peft draws it from N(0, 1), a size no keys and values have; `training.prefix` takes real tokens.
-STARTS = ("random", "tokens")
 
 
 @dataclass
@@ -48,17 +44,29 @@ class Built:
         kind = getattr(self.peft_config, "peft_type", None)
         return getattr(kind, "value", kind)
 
-    def monitors(self) -> list[QAAMonitor]:
-        """What watches QAA."""
-        return [watcher for watcher in self.callbacks if isinstance(watcher, QAAMonitor)]
+    @property
+    def facts(self) -> Method:
+        """What the method says of itself; of QPA, what the method it works over says."""
+        return of_kind(self.kind)
+
+    def monitors(self) -> list[Watcher]:
+        """Callbacks that have something to say."""
+        return [watcher for watcher in self.callbacks if isinstance(watcher, Watcher)]
+
+    def begin(self, method: MethodSpec, rows: Sequence[Any]) -> None:
+        """Let the adapter begin from training rows, where its method does so; a note says it."""
+        method = method.over or method
+        begin = METHODS[method.name].begin
+        if begin is not None:
+            self.notes += begin(self.model, method.options, rows)
 
     def named_trainable(self) -> list[tuple[str, torch.nn.Parameter]]:
         """Names and Parameters that receive gradients."""
         return [(name, p) for name, p in self.model.named_parameters() if p.requires_grad]
 
     def told(self) -> list[str]:
-        """What the callbacks have to say once training is done: what fitting the basis of a core cost."""
-        return [watcher.told for watcher in self.callbacks if isinstance(watcher, CoreCallback) and watcher.told]
+        """What the callbacks have to say once training is done, as ``told``: what fitting a core's basis cost, say."""
+        return [str(watcher.told) for watcher in self.callbacks if getattr(watcher, "told", "")]
 
     def trained_bytes(self) -> int:
         """Bytes of what is trained, as a file will hold it."""
@@ -77,9 +85,9 @@ class Built:
                 "inner_options": options,
                 "execution": self.execution,
             }
-        if self.kind == "SORA":
-            # Decay would shrink the gates a second time beside their proximal step.
-            options["params"] = parameter_groups(self.model, train.weight_decay)
+        groups = self.facts.parameter_groups
+        if groups is not None:
+            options["params"] = groups(self.model, train.weight_decay)
         classes = {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
         return classes[train.optimizer], {"lr": train.learning_rate, "weight_decay": train.weight_decay, **options}
 
@@ -100,11 +108,25 @@ def build_method(model: Any, method: MethodSpec, seed: int, execution: Execution
     check_method(method)
     opened = open_execution(method, execution, seed)
     torch.manual_seed(seed)
-    built = METHODS[method.name](model, method, seed)
+    built = attached(model, method, seed)
     built.execution = opened
-    if built.kind == "QAA" and built.qpa is None and execution != EXACT:
-        run_modules_on(built.model, opened.backend, opened.seed)
+    move = built.facts.move
+    if move is not None and built.qpa is None and execution != EXACT:
+        move(built.model, opened.backend, opened.seed)
     return built
+
+
+def attached(model: Any, method: MethodSpec, seed: int) -> Built:
+    """The method on a model, circuits on the exact backend."""
+    return WAYS[METHODS[method.name].trains](model, method, seed)
+
+
+def facts_of(method: MethodSpec) -> Method:
+    """The facts of a method by its name; where that is any type of peft, those of the type."""
+    row, kind = METHODS[method.name], method.options.get("peft_type")
+    if row.kind or row.trains != "adapter" or kind is None:
+        return row
+    return of_kind(str(kind).upper())
 
 
 def open_execution(method: MethodSpec, execution: ExecutionSpec, seed: int) -> Execution:
@@ -115,13 +137,15 @@ def open_execution(method: MethodSpec, execution: ExecutionSpec, seed: int) -> E
         MissingExtraError: The backend needs a library that is not installed.
     """
     opened = Execution.open(execution.backend, execution.gradient, seed)
-    if execution == EXACT or method.name == "qpa":
+    place = facts_of(method).circuits_in
+    if execution == EXACT or place == "generator":
         return opened
-    if method.name != "qaa" and method.options.get("peft_type") != "QAA":
+    if not place:
         raise ConfigError(f"execution is about circuits, and method {method.name!r} has none; leave it out there")
     if not opened.backend.input_gradient or opened.method != "autograd":
         raise ConfigError(
-            f"QAA trains where autograd passes through the circuit to the hidden states (exact, noisy, pennylane); "
+            f"{facts_of(method).kind} trains where autograd passes through the circuit to the hidden states "
+            f"(exact, noisy, pennylane); "
             f"backend {execution.backend!r} with gradient {execution.gradient!r} cannot; train on one of those and "
             f"measure the run here: qpeft eval RUN --backend {execution.backend}"
         )
@@ -134,21 +158,20 @@ def check_method(method: MethodSpec) -> None:
     Raises:
         ConfigError: Says which key, what was given, and the nearest valid one.
     """
-    if method.name not in METHODS:
-        hint = nearest(method.name, METHODS)
-        raise ConfigError(f"method.name must be one of {', '.join(METHODS)}; got {method.name!r}{hint}")
-    if method.name == "qpa":
-        if method.over is None or method.over.name not in (*ADAPTERS, "full"):
+    row = METHODS.need("method.name", method.name)
+    if row.trains == "over":
+        adapters = [name for name in METHODS if METHODS[name].trains == "adapter"]
+        if method.over is None or METHODS.get(method.over.name, row).trains not in ("adapter", "model"):
             raise ConfigError(
-                f"method qpa works over another method; give `over: {{name: ...}}` with one of "
-                f"{', '.join(ADAPTERS)}, or full (Quantum-Train)"
+                f"method {method.name} works over another method; give `over: {{name: ...}}` with one of "
+                f"{', '.join(adapters)}, or full (Quantum-Train)"
             )
         qpa_config(method.options)
         check_method(method.over)
         return
     if method.over is not None:
         raise ConfigError(f"method.over belongs to qpa only; got it with {method.name!r}")
-    if method.name in ADAPTERS:
+    if row.trains == "adapter":
         peft_config(method)
     elif method.options:
         raise ConfigError(f"method {method.name!r} takes no options; got {', '.join(method.options)}")
@@ -172,19 +195,41 @@ def peft_config(method: MethodSpec) -> Any:
     Raises:
         ConfigError: The type or a field does not exist in the installed peft, or peft refuses a value.
     """
-    options = {"task_type": "CAUSAL_LM", **FIXED.get(method.name, {}), **method.options}
-    if method.name == "prefix":
-        check_start(options.pop("start", STARTS[0]), options)
+    row = METHODS[method.name]
+    options = {"task_type": "CAUSAL_LM", **row.fixed, **method.options}
+    row.own_options(options)
     wanted = str(options.pop("peft_type", "LORA")).upper()
-    known = {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+    if wanted not in known_types():
+        plugins()
+    known = known_types()
     if wanted not in known:
         raise ConfigError(
             f"method.peft_type must be a type of the installed peft; got {wanted!r}{nearest(wanted, known)}"
         )
-    fields = [f.name for f in dataclasses.fields(known[wanted])]
+    check_options(options, known[wanted])
+    try:
+        return known[wanted](**options)
+    except ConfigError:
+        raise
+    except Exception as error:  # peft checks by whatever it does first with a value
+        raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
+
+
+def known_types() -> dict[str, Any]:
+    """The config class of every type that peft knows at present."""
+    return {getattr(t, "value", str(t)): c for t, c in peft.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
+
+
+def check_options(options: Mapping[str, Any], config: Any) -> None:
+    """Check that options are fields of a config, and names and patterns what peft reads as such.
+
+    Raises:
+        ConfigError: Names the option.
+    """
+    fields = [f.name for f in dataclasses.fields(config)]
     for key in options:
         if key not in fields:
-            raise ConfigError(f"method.{key} is not a field of {known[wanted].__name__}{nearest(key, fields)}")
+            raise ConfigError(f"method.{key} is not a field of {config.__name__}{nearest(key, fields)}")
     for key, value in options.items():
         if key in PATTERNS and not (value is None or isinstance(value, (str, list, tuple, set))):
             raise ConfigError(f"method.{key} must be a list of names or one regular expression; got {value!r}")
@@ -195,23 +240,6 @@ def peft_config(method: MethodSpec) -> Any:
                 raise ConfigError(
                     f"method.{key} must be a list of names, or one regular expression; got {value!r}: {error}"
                 ) from error
-    try:
-        return known[wanted](**options)
-    except ConfigError:
-        raise
-    except Exception as error:  # peft checks by whatever it does first with a value
-        raise ConfigError(f"peft refuses the options of {known[wanted].__name__}: {error}") from error
-
-
-def check_start(start: Any, options: dict[str, Any]) -> None:
-    """Check how a prefix begins, which is an option of ours beside peft's.
-
-    Raises:
-        ConfigError: The word is unknown, or a projection stands between the trained numbers and keys and values.
-    """
-    require_choice("method.start", str(start), STARTS)
-    if start == "tokens" and options.get("prefix_projection"):
-        raise ConfigError("method.start tokens needs prefix_projection false: the prefix must be the trained numbers")
 
 
 def _base(model: Any, method: MethodSpec, seed: int) -> Built:
@@ -240,56 +268,24 @@ def _adapter(model: Any, method: MethodSpec, seed: int) -> Built:
         kind = getattr(config.peft_type, "value", config.peft_type)
         raise ModelError(f"peft cannot put {kind} on {type(model).__name__}: {error}") from error
     built = Built(wrapped, peft_config=config, notes=notes)
-    watchers: dict[str | None, type[TrainerCallback]] = {"CORE": CoreCallback, "QAA": QAAMonitor, "SORA": SoraCallback}
-    for module in wrapped.modules():
-        if isinstance(module, QAADelta):
-            module.survey.told = True  # the monitor warns, at the rate of the run
-    built.callbacks = [watchers[built.kind]()] if built.kind in watchers else []
-    return built
-
-
-def _released_lora(model: Any, method: MethodSpec, seed: int) -> Built:
-    """LoRA as the QPA authors' code starts it: both factors random, so that the model changes before training."""
-    built = _adapter(model, method, seed)
-    for name, parameter in built.named_trainable():
-        if "lora_A" in name or "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.01)
-    built.notes.append("both LoRA factors start at 0.01 N(0, 1), as in the QPA authors' code; peft starts B at zero")
+    row = METHODS[method.name] if METHODS[method.name].kind else built.facts
+    built.notes += row.attached(wrapped)
+    built.callbacks = row.callbacks()
     return built
 
 
 def whole_model(method: MethodSpec) -> bool:
     """Whether a method trains the base model itself, so that a model and no adapter is saved."""
-    return method.name == "full" or (method.over is not None and whole_model(method.over))
+    return METHODS[method.name].trains == "model" or (method.over is not None and whole_model(method.over))
 
 
 def _qpa(model: Any, method: MethodSpec, seed: int) -> Built:
     """QPA over an adapter; over the whole model it is Quantum-Train."""
     assert method.over is not None
-    built = METHODS[method.over.name](model, method.over, seed)
+    built = attached(model, method.over, seed)
     built.qpa = qpa_config({"seed": seed, **method.options}).resolved()
     return built
 
 
 Builder = Callable[[Any, MethodSpec, int], Built]
-# Methods that peft carries, its own and ours; a name fixes some fields of the config. A spec without a preset of QAA
-# means what it meant in the first records; recipes and the command line name today's (`recipes.recipe.dated`).
-FIXED: dict[str, dict[str, Any]] = {
-    "lora": {"peft_type": "LORA"},
-    "lora_released": {"peft_type": "LORA", "lora_dropout": 0.0},
-    "dora": {"peft_type": "LORA", "use_dora": True},
-    "sora": {"peft_type": "SORA"},
-    "core": {"peft_type": "CORE"},
-    "prefix": {"peft_type": "PREFIX_TUNING"},
-    "head_prefix": {"peft_type": "HEADPREFIX"},
-    "ffa": {"peft_type": "FFA"},
-    "qaa": {"peft_type": "QAA", "preset": "recommended"},
-}
-ADAPTERS = (*FIXED, "peft")
-METHODS: dict[str, Builder] = {
-    "base": _base,
-    "full": _full,
-    **dict.fromkeys(ADAPTERS, _adapter),
-    "lora_released": _released_lora,
-    "qpa": _qpa,
-}
+WAYS: dict[str, Builder] = {"nothing": _base, "model": _full, "adapter": _adapter, "over": _qpa}

@@ -3,7 +3,6 @@
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,19 +15,19 @@ from safetensors.torch import load_file
 from qpeft.data import encode_texts, load_texts
 from qpeft.errors import ConfigError, ExportError, RecordError, ResourceError
 from qpeft.foreign import as_ours, ours
+from qpeft.method import METHODS, of_kind
 from qpeft.qpa import save_adapter
 from qpeft.quantum import Backend, open_backend
 from qpeft.records import RECORD, Metric, ModelSpec, RunRecord, read_record, require_place
 from qpeft.records.drafts import RANDOM, draft_prefix, sweep
 from qpeft.records.spec import GenerationSpec
+from qpeft.registry import plugins
 from qpeft.training.digests import data_files
 from qpeft.training.measure import Split, measure_answers, measure_split, probe_logits
-from qpeft.training.methods import METHODS, check_method, whole_model
+from qpeft.training.methods import check_method, whole_model
 from qpeft.training.models import Base, load_base, untie_for
 from qpeft.training.origin import check_base, check_texts
 from qpeft.training.run import ADAPTER, PROBE
-from qpeft.tuners import core_as_lora, prune
-from qpeft.tuners.qaa.place import circuit_modules, run_modules_on
 
 # Largest difference of a logit, relative to the largest logit: another device or thread count adds in another order,
 # and merging re-associates W x + B A x to (W + B A) x and rounds W + B A to the base model's dtype.
@@ -58,7 +57,7 @@ def open_run(folder: Path) -> tuple[RunRecord, Base, Any]:
     base = load_base(record.spec.model)
     check_base(record.meta_info.model_info, base.info, folder)
     if record.run_info.peft_config is None:
-        return record, base, METHODS["base"](base.model, record.spec.method, 0).model
+        return record, base, base.model.requires_grad_(False)
     return record, base, load_adapter(base, folder / ADAPTER)
 
 
@@ -73,6 +72,7 @@ def load_adapter(base: Base, folder: Path) -> Any:
         raise ExportError(
             f"{folder} must hold adapter_config.json and adapter_model.safetensors; {missing[0]} is missing"
         )
+    plugins()  # the type may be one of theirs
     try:
         config = peft.PeftConfig.from_pretrained(str(folder))
         untie_for(base.model, config)
@@ -131,12 +131,25 @@ def move(model: Any, place: Backend, record: RunRecord) -> None:
     Raises:
         ConfigError: There is none.
     """
-    if not circuit_modules(model):
+    facts = of_kind(kind_of(model))
+    if facts.move is None or not facts.sites(model):
         raise ConfigError(
-            f"--backend moves the circuits inside a model, which QAA has; a run of {record.spec.method.name!r} has "
-            f"none (QPA's circuit is done once its adapter is written)"
+            f"--backend moves the circuits inside a model, which {movable()} has; a run of "
+            f"{record.spec.method.name!r} has none (QPA's circuit is done once its adapter is written)"
         )
-    run_modules_on(model, place, record.seed)
+    facts.move(model, place, record.seed)
+
+
+def movable() -> str:
+    """The methods with circuits inside the model."""
+    return ", ".join(row.kind for row in METHODS.values() if row.move is not None)
+
+
+def kind_of(model: Any) -> str | None:
+    """The type of a model's adapter, as peft names it; None without one."""
+    config = getattr(model, "active_peft_config", None)
+    kind = getattr(config, "peft_type", None)
+    return getattr(kind, "value", kind)
 
 
 @ours("the export")
@@ -172,7 +185,7 @@ def export_run(folder: Path, out: Path, *, merge: bool = False, pruned: bool = F
         if merge:
             difference = write_merged(adapted, base, probe, draft, tolerance)
         elif pruned or lora:
-            stock = stock_lora(adapted, "SORA" if pruned else "CORE")
+            stock = stock_lora(adapted, "prune" if pruned else "lora")
             difference = write_stock(stock, record.spec.model, probe, draft, tolerance)
         else:
             shutil.copytree(folder / ADAPTER, draft, dirs_exist_ok=True)
@@ -231,24 +244,21 @@ def write_merged(adapted: Any, base: Base, probe: dict[str, torch.Tensor], draft
     return (logits - probe["logits"]).abs().max().item()
 
 
-# Type to why another cannot be written in its way, and what turns it into an ordinary LoRA.
-STOCK: dict[str, tuple[str, Callable[[Any], Any]]] = {
-    "SORA": ("only SoRA has gates to prune by; this adapter is of type {}; export it without --prune", prune),
-    "CORE": ("only a core is written as a LoRA; this adapter is of type {}; export it without --lora", core_as_lora),
-}
-
-
-def stock_lora(adapted: Any, wanted: str) -> Any:
+def stock_lora(adapted: Any, flag: str) -> Any:
     """The ordinary LoRA that an adapter of this type is.
 
     Raises:
-        ExportError: It is of another type.
+        ExportError: There is no such way for its type.
     """
-    kind = getattr(adapted.active_peft_config.peft_type, "value", adapted.active_peft_config.peft_type)
-    reason, turned = STOCK[wanted]
-    if kind != wanted:
-        raise ExportError(reason.format(kind))
-    return turned(adapted)
+    kind = kind_of(adapted)
+    turn = of_kind(kind).loras.get(flag)
+    if turn is None:
+        able = [row.kind for row in METHODS.values() if flag in row.loras]
+        raise ExportError(
+            f"--{flag} writes an adapter of type {' or '.join(able)} as an ordinary LoRA; this one is of type {kind}; "
+            f"export it without --{flag}"
+        )
+    return turn(adapted)
 
 
 def write_stock(stock: Any, model: ModelSpec, probe: dict[str, torch.Tensor], folder: Path, tolerance: float) -> float:

@@ -47,12 +47,10 @@ from qpeft.training.measure import answer_notes, check_answers, data_notes, data
 from qpeft.training.methods import Built, build_method, check_method, open_execution
 from qpeft.training.models import Base, load_base
 from qpeft.training.origin import ORIGIN, begin, check_origin
-from qpeft.training.prefix import start_prefix
 from qpeft.training.ranks import from_main, is_main, n_processes, writing_place
 from qpeft.training.session import Loop, Session
 from qpeft.training.spent import SPENT, ModulesSpent, Spent
 from qpeft.training.trackers import Trackers
-from qpeft.tuners.qaa.place import circuit_modules
 
 ADAPTER, CHECKPOINTS, PROBE = "adapter", "checkpoints", "probe.safetensors"
 OWNER = "identity.txt"
@@ -111,7 +109,7 @@ def new_run(
     about = [*base.notes, *data_notes(texts, data, spec)]
     check_answers(spec, base, data.test)
     built = build_method(base.model, spec.method, spec.seed, spec.execution)
-    start_prefix(built, spec.method, data.train)
+    built.begin(spec.method, data.train)
     folder.mkdir(parents=True, exist_ok=True)
     begin(folder / CHECKPOINTS, base.info, made_of, write=built.trained and is_main())
     for note in (*about, *built.notes):
@@ -206,7 +204,7 @@ def train(
     built.execution = dataclasses.replace(built.execution, told=spent)
     for monitor in built.monitors():
         monitor.tell = note
-    modules = circuit_modules(built.model) if built.qpa is None else []
+    modules = built.facts.sites(built.model) if built.qpa is None else []
     trainer = Loop(
         model=built.model,
         args=arguments(spec, place),

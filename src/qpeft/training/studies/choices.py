@@ -12,9 +12,9 @@ from qpeft.qpa import PRESETS
 
 def one_of(allowed: Iterable[str]) -> Callable[[str], str]:
     """A check that a word is one of these."""
-    words = list(allowed)
 
     def check(word: str) -> str:
+        words = list(allowed)  # now, so that names of plug-ins are among them
         if word not in words:
             raise ValueError(f"must be one of {', '.join(words)}{nearest(word, words)}")
         return word

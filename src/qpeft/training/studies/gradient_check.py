@@ -28,8 +28,8 @@ READINGS = {"probabilities": "QPA", "embedded z": "QAA"}
 class Settings(Strict):
     """Which circuits are checked."""
 
-    ansatze: tuple[AnsatzName, ...] = Field(tuple(ANSATZE), min_length=1)
-    entanglers: tuple[EntanglerName, ...] = Field(tuple(ENTANGLERS), min_length=1)
+    ansatze: tuple[AnsatzName, ...] = Field(default_factory=lambda: tuple(ANSATZE), min_length=1)
+    entanglers: tuple[EntanglerName, ...] = Field(default_factory=lambda: tuple(ENTANGLERS), min_length=1)
     depths: tuple[Annotated[int, Field(ge=1)], ...] = Field((1, 2, 3, 4), min_length=1, description="L")
     qubits: tuple[Annotated[int, Field(ge=1, le=12)], ...] = Field((2, 3, 5), min_length=1)
     tokens: int = Field(

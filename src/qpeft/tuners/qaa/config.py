@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from qpeft.circuits import ENTANGLERS, check_ansatz, own_entangler
 from qpeft.circuits.own import is_own, written
-from qpeft.errors import ConfigError
+from qpeft.errors import ConfigError, require_choice
 from qpeft.quantum.amplitudes import READOUTS
 from qpeft.tuners._residual import INSERTIONS, Choice, ResidualConfig, check_fields
 from qpeft.tuners._sites import PLACEMENTS
@@ -47,12 +47,20 @@ PRESETS: dict[str, dict[str, Any]] = {
 DEFAULT = "measured"
 SOURCES = ("circuit", "frozen", "no_entangler", "mlp", "quadratic", "linear")
 WIDTHS = ("model", "padded")
+
+
+def _check_entangler(key: str, word: str) -> None:
+    """Patterns are asked for when they are needed: a plug-in may have added one."""
+    if word != str(None):
+        require_choice(key, word, ENTANGLERS)
+
+
 CHOICES: dict[str, Choice] = {
     "preset": PRESETS,
     "placement": PLACEMENTS,
     "insertion": INSERTIONS,
     "ansatz": check_ansatz,
-    "entangler": (*ENTANGLERS, "None"),
+    "entangler": _check_entangler,
     "readout": READOUTS,
     "width": WIDTHS,
     "source": SOURCES,

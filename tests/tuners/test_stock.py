@@ -10,7 +10,6 @@ from qpeft.data import Row
 from qpeft.errors import ConfigError, DataError
 from qpeft.records import MethodSpec
 from qpeft.training.methods import Built, build_method, check_method
-from qpeft.training.prefix import start_prefix
 from tiny_models import tiny_llama
 
 TOKENS = MethodSpec(name="prefix", options={"num_virtual_tokens": 5, "start": "tokens"})
@@ -19,7 +18,7 @@ ROWS = [Row(ids=[3, 4, 5], counts=[True] * 3), Row(ids=[6, 7, 8], counts=[True] 
 
 def started(method: MethodSpec) -> Built:
     built = build_method(tiny_llama(), method, 0)
-    start_prefix(built, method, ROWS)
+    built.begin(method, ROWS)
     return built
 
 
