@@ -53,6 +53,7 @@ class Method:
         loras: Flag of ``qpeft export`` to what turns a model with an adapter into one with an ordinary LoRA.
         circuits_in: Where circuits run.
         sources: What may stand in the circuit's place: the trained circuit first, then its twins.
+        twins: From the options of a method to those of its twins, by name; None: those of ``sources``.
         sites: The modules of a model that run a circuit each: ``module.read.circuit``, ``module.angles``.
         block: What a record says of the circuits of a model: fields of `records.Quantum`; None where there are none.
         move: Runs the circuits of a model on a backend, with a seed.
@@ -75,9 +76,18 @@ class Method:
     loras: Mapping[str, Callable[[Any], Any]] = field(default_factory=dict)
     circuits_in: CircuitsIn = ""
     sources: tuple[str, ...] = ()
+    twins: Callable[[dict[str, Any]], dict[str, dict[str, Any]]] | None = None
     sites: Callable[[Any], Sequence[Any]] = no_notes
     block: Callable[[Any], dict[str, Any] | None] = lambda model: None
     move: Callable[[Any, Any, int], Any] | None = None
+
+    def twins_of(self, options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Options of what tells the worth of the quantum part, by name; empty where there is none to be told."""
+        if self.twins is not None:
+            return self.twins(dict(options))
+        if not self.sources or options.get("source", self.sources[0]) != self.sources[0]:
+            return {}
+        return {source: {**options, "source": source} for source in self.sources[1:]}
 
 
 METHODS: Registry[Method] = Registry("method", "qpeft.tuners", "qpeft.qpa")

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from qpeft.circuits import Circuit, Operation, Parameter, build_ansatz
-from qpeft.errors import ConfigError
+from qpeft.errors import ConfigError, ShapeError
 from qpeft.quantum import Execution, Executor, Gradient, probabilities
 
 CIRCUIT = build_ansatz("ry_cnot", 3, 2)
@@ -142,3 +142,16 @@ def test_ways_that_are_closed_say_so() -> None:
         Execution.open("sampled:shots=10", "autograd")
     with pytest.raises(ConfigError, match="evaluations must be at least 8 for 6 angles; got 7"):
         Executor(CIRCUIT, Execution.open("exact", "cobyla:evaluations=7"))
+
+
+@pytest.mark.parametrize("circuit", [CIRCUIT, SHARED], ids=["ansatz", "shared and controlled"])
+def test_a_batch_of_angles_is_shifted_member_by_member(circuit: Circuit) -> None:
+    angles, cotangent = drawn(4, circuit.n_parameters), drawn(4, 2**circuit.n_qubits, seed=1)
+    ours, exact = (Executor(circuit, Execution.open("exact", way)) for way in ("shift", "autograd"))
+    found = []
+    for executor in (ours, exact):
+        leaf = angles.clone().requires_grad_()
+        found.append(torch.autograd.grad(executor(leaf), leaf, cotangent)[0])
+    torch.testing.assert_close(*found, atol=1e-12, rtol=0)
+    with pytest.raises(ShapeError, match=r"cobyla takes one vector of angles; got shape \(4, "):
+        Executor(circuit, Execution.open("exact", "cobyla"))(angles.requires_grad_())

@@ -19,6 +19,10 @@ LORA: dict[str, Any] = {"name": "lora", "options": {"r": 2, "target_modules": ["
 METHODS: dict[str, dict[str, Any]] = {
     "qpa": {"name": "qpa", "options": {"n_mlp": 16, "depth": 2}, "over": LORA},
     "qaa": {"name": "qaa", "options": {"depth": 1}},
+    "core": {
+        "name": "core",
+        "options": {"r": 4, "core": "rotations", "basis": "weight", "target_modules": ["q_proj"]},
+    },
     "frozen": {"name": "qaa", "options": {"source": "frozen"}},
     "lora": LORA,
 }
@@ -53,8 +57,19 @@ def test_rows_differ_in_the_source_alone(name: str, folders: dict[str, Path]) ->
         assert (run.model, run.data, run.train) == (record.spec.model, record.spec.data, record.spec.train)
 
 
+def test_a_core_beside_its_twins_of_equal_count(folders: dict[str, Path]) -> None:
+    comparison = ablation(record_of(folders["core"]), [0, 1])
+    labels = ["core", *(f"core-{twin}" for twin in ("mask", "hash", "diag_lowrank", "givens", "frozen"))]
+    assert [run.label for run in comparison.runs] == labels
+    assert comparison.baseline == "core"
+    for run in comparison.runs:
+        check_method(run.method)
+        assert run.method.options["target_modules"] == ["q_proj"]
+    assert len({run.identity() for run in comparison.runs}) == 6
+
+
 def test_what_cannot_be_ablated(folders: dict[str, Path]) -> None:
-    with pytest.raises(ConfigError, match="trained circuit; lora is 'lora': no twins"):
+    with pytest.raises(ConfigError, match="trained circuit or a quantum structure; lora is 'lora': no twins"):
         ablation(record_of(folders["lora"]), [0, 1])
     with pytest.raises(ConfigError, match="qaa with source 'frozen'"):
         ablation(record_of(folders["frozen"]), [0, 1])

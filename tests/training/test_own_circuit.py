@@ -102,3 +102,30 @@ def test_exports_are_plain_loras(method: MethodSpec, make_spec: MakeSpec, tmp_pa
     export_run(tmp_path / "run", tmp_path / "out")
     base = AutoModelForCausalLM.from_pretrained(base_folder)
     assert peft.PeftModel.from_pretrained(base, tmp_path / "out").peft_config["default"].peft_type == "LORA"
+
+
+def test_qaa_from_file_to_a_process_that_never_saw_it(make_spec: MakeSpec, tmp_path: Path, base_folder: Path) -> None:
+    path = tmp_path / "mine.qasm"
+    path.write_text(PROGRAM.replace("qubit[4]", DEFINED + "qubit[5]"), "utf-8")
+    method = parse_method(f"{{name: qaa, ansatz: {json.dumps(str(path))}}}")
+    path.unlink()
+    spec = make_spec(method.model_dump(), train={"steps": 2})
+    record = train_run(spec, tmp_path / "run")
+    assert record.quantum is not None
+    assert (record.quantum.n_qubits, record.quantum.depth, record.quantum.n_angles) == (5, 1, 3)
+    assert record.quantum.ansatz.startswith("own circuit")
+    assert {"row", "row-frozen", "row-no_entangler"} <= {run.label for run in ablation(record, [0, 1]).runs}
+    assert estimate_run(spec).circuits[0].cost.n_qubits == 5
+    export_run(tmp_path / "run", tmp_path / "out")
+    code = (
+        "import sys, qpeft, torch\nfrom peft import PeftModel\nfrom transformers import AutoModelForCausalLM\n"
+        "m = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(sys.argv[1]), sys.argv[2]).eval()\n"
+        "print(m(torch.tensor([[5, 6, 7]])).logits.double().square().sum().item())"
+    )
+    command = [sys.executable, "-c", code, str(base_folder), str(tmp_path / "out")]
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    base = AutoModelForCausalLM.from_pretrained(base_folder)
+    here = peft.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()
+    with torch.no_grad():
+        wanted = here(torch.tensor([[5, 6, 7]])).logits.double().square().sum().item()
+    assert float(again.stdout) == pytest.approx(wanted, rel=1e-6)

@@ -9,7 +9,9 @@ EXAMPLE = "Example:  qpeft ablate runs/mine --seed 0 --seed 1 --seed 2 --out run
 
 
 def command(
-    run: Annotated[Path, typer.Argument(help="A finished run of qpa or qaa (a folder with record.json).")],
+    run: Annotated[
+        Path, typer.Argument(help="A finished run of qpa, qaa or a quantum core (a folder with record.json).")
+    ],
     seed: Annotated[
         list[int] | None, typer.Option(min=0, max=2**32 - 1, help="A seed; give it several times. 0 to 4 by default.")
     ] = None,

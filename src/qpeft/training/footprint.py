@@ -109,7 +109,8 @@ def file_bytes(built: Built) -> int | None:
         tensors = {name: tensor for name, tensor in state.items() if first[id(tensor)] == name}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, tensor in tensors.items():
+    # The format's own order, which decides how long the offsets are: wide numbers first, then by name.
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0])):
         start, end = end, end + tensor.numel() * tensor.element_size()
         kind = "BF16" if tensor.dtype == torch.bfloat16 else f"F{8 * tensor.element_size()}"
         header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [start, end]}

@@ -4,6 +4,7 @@ from typing import Any
 
 from qpeft.method import Method
 from qpeft.tuners.core.export import core_as_lora
+from qpeft.tuners.core.twins import twins
 
 
 def _callbacks() -> list[Any]:
@@ -20,5 +21,6 @@ METHOD = Method(
     fixed={"peft_type": "CORE"},
     provider="qpeft",
     callbacks=_callbacks,
+    twins=twins,
     loras={"lora": core_as_lora},
 )

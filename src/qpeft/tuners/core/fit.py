@@ -48,7 +48,7 @@ class Fitted:
 def fit_basis(
     model: Any, batches: Iterable[Mapping[str, Any]], adapter_name: str = "default", memory: int = MEMORY
 ) -> Fitted | None:
-    """Fit the basis of a core adapter to the mean gradient of the base model's weights.
+    """Fit the basis of a core adapter to the base model's mean gradient over the tokens of some batches.
 
     The first ``basis_batches`` batches are used, or as many as there are. The model is in evaluation mode meanwhile
     and left as it was. The gradient of a layer is the sum of ``dy^T x`` over tokens, in float32, from the layer's
@@ -132,7 +132,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
 def summed_gradients(
     model: Any, layers: Mapping[str, CoreLinear], batches: list[Mapping[str, Any]]
 ) -> dict[str, Tensor]:
-    """The sum over batches of the gradient of each layer's weight, shape (d_out, d_in), float32, over all processes.
+    """The gradient of each layer's weight, summed over the tokens of all batches and processes.
+
+    Shapes (d_out, d_in), float32.
 
     Raises:
         ModelError: The model gives no loss, or no gradient reaches a layer.
@@ -147,8 +149,9 @@ def summed_gradients(
                 loss = getattr(model(**moved), "loss", None)
                 if loss is None:
                     raise ModelError("fitting a basis needs a model that returns a loss; give batches with labels")
-                if loss.requires_grad:
-                    loss.backward()
+                weight = counted(moved)
+                if weight and loss.requires_grad:
+                    (loss * weight).backward()
     finally:
         for handle in handles:
             handle.remove()
@@ -163,6 +166,12 @@ def summed_gradients(
                 f"more batches, name the layer in exclude_modules, or take basis 'weight'"
             )
     return {name: sums[name] for name in layers}
+
+
+def counted(batch: Mapping[str, Any]) -> int:
+    """Tokens that the mean loss of a batch is over, so that the mean over batches does not depend on their sizes."""
+    labels = batch.get("labels")
+    return int((labels[..., 1:] != -100).sum()) if isinstance(labels, Tensor) and labels.dim() > 1 else 1
 
 
 def watcher(name: str, sums: dict[str, Tensor]) -> Callable[[nn.Module, tuple[Any, ...], Any], None]:
