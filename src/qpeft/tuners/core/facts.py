@@ -17,7 +17,7 @@ def _callbacks() -> list[Any]:
 METHOD = Method(
     "core",
     "CORE",
-    "a small trained matrix in a frozen basis of the weights",
+    "a small trained matrix in a frozen basis: of the first gradients, of the weights (LoRA-XS) or random",
     fixed={"peft_type": "CORE"},
     provider="qpeft",
     callbacks=_callbacks,
