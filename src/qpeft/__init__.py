@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from qpeft.circuits import register_ansatz as register_ansatz
     from qpeft.circuits import register_entangler as register_entangler
     from qpeft.errors import QpeftError as QpeftError
+    from qpeft.metrics.own import register_metric as register_metric
     from qpeft.qpa import QPAConfig as QPAConfig
     from qpeft.qpa import QPAOptimizer as QPAOptimizer
     from qpeft.qpa import save_adapter as save_adapter
     from qpeft.quantum import register_backend as register_backend
+    from qpeft.report import register_report_figure as register_report_figure
     from qpeft.training.compare import run_comparison as run_comparison
     from qpeft.training.models import load_base as load_base
     from qpeft.training.models import untie_head as untie_head
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from qpeft.tuners import core_as_lora as core_as_lora
     from qpeft.tuners import fit_basis as fit_basis
     from qpeft.tuners import prune as prune
+    from qpeft.tuners import register_method as register_method
     from qpeft.tuners.core.callback import CoreCallback as CoreCallback
     from qpeft.tuners.qaa.monitor import QAAMonitor as QAAMonitor
     from qpeft.tuners.sora import ProximalGates as ProximalGates
@@ -59,6 +62,9 @@ _HOMES = {
     "register_ansatz": "qpeft.circuits",
     "register_backend": "qpeft.quantum",
     "register_entangler": "qpeft.circuits",
+    "register_method": "qpeft.tuners",
+    "register_metric": "qpeft.metrics.own",
+    "register_report_figure": "qpeft.report",
     "run_comparison": "qpeft.training.compare",
     "save_adapter": "qpeft.qpa",
     "train_run": "qpeft.training.run",

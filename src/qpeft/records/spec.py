@@ -139,6 +139,7 @@ class EvalSpec(Strict):
     padded: bool = Field(True, description="also measure the papers' padded perplexity")
     token_accuracy: bool = later(False, "also measure token accuracy, in the same pass as perplexity")
     generation: GenerationSpec | None = later(None, "answers to the test prompts, scored; none: no answers")
+    metrics: tuple[str, ...] = later((), "names of metrics that plug-ins registered, measured on every split")
 
 
 class ExecutionSpec(Strict):

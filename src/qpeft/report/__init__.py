@@ -5,6 +5,8 @@ from qpeft.report.circuit import CircuitVerdict as CircuitVerdict
 from qpeft.report.circuit import circuit_verdicts as circuit_verdicts
 from qpeft.report.csvfile import write_csv as write_csv
 from qpeft.report.gallery import write_figures as write_figures
+from qpeft.report.own import OwnFigure as OwnFigure
+from qpeft.report.own import register_report_figure as register_report_figure
 from qpeft.report.page import write_page as write_page
 from qpeft.report.samples import find_samples as find_samples
 from qpeft.report.static import save_figure as save_figure

@@ -1,5 +1,6 @@
 """All figures of one comparison with the words under them: for the page, and as files of their own."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from qpeft.records import RunRecord
 from qpeft.report import figures
 from qpeft.report.circuit import CircuitVerdict, circuit_verdicts
 from qpeft.report.drawing import looks
+from qpeft.report.own import OWN_FIGURES
 from qpeft.report.ranks import Ranks, ranks
 from qpeft.report.static import FORMATS, save_figure
 from qpeft.report.summary import Row, summarise
@@ -53,7 +55,23 @@ def gallery(records: Sequence[RunRecord], rows: Sequence[Row], verdicts: Sequenc
         "tuning": ("Learning rates that were tried", figures.tuning(records, style)),
     }
     words = CAPTIONS | {"ranks": _rank_words(ranked) if ranked else ""}
-    return [Drawing(name, title, words[name], figure) for name, (title, figure) in drawn.items() if figure is not None]
+    found = [
+        Drawing(name, title, words[name], figure) for name, (title, figure) in drawn.items() if figure is not None
+    ]
+    return [*found, *own_drawings(records)]
+
+
+def own_drawings(records: Sequence[RunRecord]) -> list[Drawing]:
+    """The figures of plug-ins that have something to show; a plug-in that fails is named and leaves the rest alone."""
+    found = []
+    for one in OWN_FIGURES.values():
+        try:
+            figure = one.draw(records)
+        except Exception as error:  # a stranger's code
+            warnings.warn(f"report figure {one.name} is left out: {type(error).__name__}: {error}", stacklevel=2)
+            continue
+        found += [] if figure is None else [Drawing(one.name, one.title, one.caption, figure)]
+    return found
 
 
 def write_figures(records: Iterable[RunRecord], folder: Path, formats: Sequence[str] = ("svg",)) -> list[Path]:

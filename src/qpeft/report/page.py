@@ -19,6 +19,7 @@ from qpeft.report.circuit import circuit_verdicts
 from qpeft.report.convergence import last_rates
 from qpeft.report.gallery import Drawing, gallery
 from qpeft.report.groups import Groups, final_groups, tune_groups
+from qpeft.report.own import OWN_FIGURES, own_table
 from qpeft.report.samples import Samples, side_by_side
 from qpeft.report.summary import Row, summarise
 from qpeft.report.verdict import choose_baseline, differences
@@ -91,6 +92,8 @@ def _context(
         "verdicts": verdicts,
         "figures": {drawing.name: _inline(drawing) for drawing in gallery(records, rows, verdicts)},
         "answers": tables.answers(rows),
+        "own_metrics": own_table(records),
+        "own_figures": list(OWN_FIGURES),
         "sizes": tables.sizes(rows),
         "circuits": tables.circuits({label: runs[0] for label, runs in groups.items()}),
         "cost": tables.cost(rows),

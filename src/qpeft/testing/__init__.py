@@ -10,6 +10,9 @@ from qpeft.testing.ansatz import check_ansatz as check_ansatz
 from qpeft.testing.backend import BACKEND_PARTS as BACKEND_PARTS
 from qpeft.testing.backend import check_backend as check_backend
 from qpeft.testing.contract import check_adapter_under_qpa as check_adapter_under_qpa
+from qpeft.testing.metric import METRIC_PARTS as METRIC_PARTS
+from qpeft.testing.metric import Measured as Measured
+from qpeft.testing.metric import check_metric as check_metric
 from qpeft.testing.promises import broken as broken
 from qpeft.testing.trial import Trial as Trial
 from qpeft.testing.tuner import PARTS as PARTS

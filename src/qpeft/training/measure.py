@@ -10,6 +10,7 @@ from qpeft.data import Encoded, Row, Texts
 from qpeft.errors import ConfigError
 from qpeft.metrics.blocks import into_blocks
 from qpeft.metrics.generation import Answers, end_tokens, generate_answers, prompt_room, prompts_and_answers
+from qpeft.metrics.own import OWN_METRICS, OwnMetric
 from qpeft.metrics.perplexity import measure_perplexity
 from qpeft.metrics.text import TextMetrics
 from qpeft.records import Blocks, Metric, RunSpec, write_atomically
@@ -82,8 +83,29 @@ def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split:
     if spec.eval.token_accuracy or spec.eval.generation is not None:
         accuracy, words = result.accuracy, result.signature_accuracy
         metrics.append(Metric(name="token_accuracy", split=split, value=accuracy, signature=words))
+    metrics += measure_own(spec, model, base, rows, split)
     nll, tokens = into_blocks(result.row_nll, result.row_tokens)
     return metrics, Blocks(split=split, nll=[round(float(x), 4) for x in nll], tokens=[int(x) for x in tokens])
+
+
+def measure_own(spec: RunSpec, model: Any, base: Base, rows: list[Row], split: Split) -> list[Metric]:
+    """The metrics of plug-ins that a run asks for."""
+    found = []
+    for metric in own_metrics(spec):
+        model.eval()
+        with torch.inference_mode():
+            value = float(metric.measure(model, base.tokenizer, rows))
+        found.append(Metric(name=metric.name, split=split, value=value, signature=metric.signature))
+    return found
+
+
+def own_metrics(spec: RunSpec) -> list[OwnMetric]:
+    """The metrics of plug-ins that a run asks for; looked up before training, too.
+
+    Raises:
+        ConfigError: A name is of no metric.
+    """
+    return [OWN_METRICS.need("eval.metrics", name) for name in spec.eval.metrics]
 
 
 def measure_answers(
@@ -117,11 +139,12 @@ def measure_answers(
 
 
 def check_answers(spec: RunSpec, base: Base, rows: list[Row]) -> None:
-    """Find before training what would stop `measure_answers` after it; nothing to do where no answers are asked for.
+    """Find before training what would stop `measure` after it: a metric that is none, answers that cannot be had.
 
     Raises:
-        QpeftError: As `measure_answers` does.
+        QpeftError: As `measure_own` and `measure_answers` do.
     """
+    own_metrics(spec)
     if spec.eval.generation is not None:
         settings = answer_settings(spec)
         prompts_and_answers(rows[: settings.rows])
