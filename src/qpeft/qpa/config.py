@@ -157,8 +157,8 @@ class QPAConfig:
     def __post_init__(self) -> None:
         """Check every field at the door, so that nothing below has to."""
         for key, allowed in CHOICES.items():
-            if getattr(self, key) is not None:
-                require_choice(f"qpa.{key}", getattr(self, key), allowed)
+            if getattr(self, key) is not None or getattr(type(self), key) is not None:
+                require_choice(f"qpa.{key}", str(getattr(self, key)), allowed)
         object.__setattr__(self, "ansatz", written(self.ansatz))
         check_ansatz("qpa.ansatz", self.ansatz)
         for key, (needed, good) in RANGES.items():

@@ -107,16 +107,16 @@ def _unequal(groups: Groups) -> list[str]:
 
 def _origins(groups: Groups) -> list[str]:
     """Runs on files that had the same name and were not the same."""
-    parts: list[tuple[str, str, Callable[[RunRecord], object]]] = [
-        ("data", "dataset_info", lambda run: run.spec.data),
-        ("base model", "model_info", lambda run: run.spec.model),
+    parts: list[tuple[str, str, Callable[[RunRecord], str]]] = [
+        ("data", "dataset_info", lambda run: run.spec.data.model_dump_json()),
+        ("base model", "model_info", lambda run: run.spec.model.model_dump_json()),
     ]
     notes = []
     for what, info, spec_of in parts:
-        found: dict[object, dict[str, list[str]]] = {}
+        found: dict[str, dict[str, list[str]]] = {}
         for run in (run for runs in groups.values() for run in runs):
             digest = getattr(run.meta_info, info).get("sha256")
-            if digest:
+            if isinstance(digest, str):
                 name = f"{run.spec.label} (seed {run.seed})"
                 found.setdefault(spec_of(run), {}).setdefault(digest, []).append(name)
         for digests in (digests for digests in found.values() if len(digests) > 1):
