@@ -19,7 +19,7 @@ def test_every_error_is_caught_by_the_root_and_says_when_it_comes(kind: type[Qpe
 
 @pytest.mark.parametrize("kind", [kind for kind in CLASSES if kind is not QpeftError])
 def test_every_error_is_also_a_builtin_that_callers_know(kind: type[QpeftError]) -> None:
-    assert issubclass(kind, (ValueError, RuntimeError, ImportError))
+    assert issubclass(kind, (ValueError, RuntimeError, ImportError, OSError, MemoryError))
 
 
 def test_nearest_finds_a_misspelt_word_and_invents_nothing() -> None:

@@ -18,7 +18,7 @@ COMMANDS = [command.name for command in app.registered_commands]
 
 def test_the_commands() -> None:
     assert COMMANDS[:5] == ["compare", "train", "ablate", "estimate", "eval"]
-    assert COMMANDS[5:] == ["export", "report", "preview", "draw", "backends", "recipes", "study", "doctor"]
+    assert COMMANDS[5:] == ["export", "report", "preview", "draw", "backends", "models", "recipes", "study", "doctor"]
     assert (FAILED, USAGE, INTERRUPTED) == (1, 2, 130)
 
 

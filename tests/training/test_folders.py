@@ -42,11 +42,11 @@ def test_a_run_that_failed_before_its_first_checkpoint_claims_nothing(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> NoReturn:
-        raise RuntimeError("out of memory")
+        raise RuntimeError("a cable was pulled")
 
     with monkeypatch.context() as patch:
         patch.setattr("transformers.Trainer.train", full)
-        with pytest.raises(RuntimeError):
+        with pytest.raises(RuntimeError, match="cable"):
             train_run(make_spec(), tmp_path)
     smaller = make_spec(train={"batch_size": 1})
     assert train_run(smaller, tmp_path).identity == smaller.identity()

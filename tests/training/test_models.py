@@ -1,6 +1,7 @@
 """Base models: loading from a folder, and untying a head so that an adapter on it can be merged."""
 
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def test_a_folder_is_loaded_with_its_tokenizer(base_folder: Path, ids: torch.Ten
         "dtype": "float32",
         "revision": None,
         "sha256": fingerprint(str(base_folder)),
+        "files": {
+            name: sha256((base_folder / name).read_bytes()).hexdigest()
+            for name in ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json")
+        },
     }
 
 

@@ -14,7 +14,7 @@ from qpeft.records import holding, read_record
 
 METHODS = {
     "qpa": "{name: qpa, n_mlp: 16, over: {name: lora, r: 2, target_modules: [q_proj, v_proj]}}",
-    "qaa": "{name: qaa}",
+    "qaa": "{name: qaa, preset: recommended}",
     "core": "{name: core, core: full, r: 2, basis_batches: 2, target_modules: [q_proj, v_proj]}",
 }
 LAUNCH = "accelerate.commands.launch --multi_gpu --num_processes 2 --num_machines 1 --main_process_port 0"

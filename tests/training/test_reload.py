@@ -33,6 +33,7 @@ METHODS: dict[str, dict[str, Any]] = {
 }
 ADAPTERS = ["lora", "head", "saved", "qpa", "prefix"]
 
+BOTH = ["perplexity", "perplexity_without_end"]
 PADDED = ["perplexity_padded", "padded_share_real", "padded_nll_pad"]
 
 
@@ -68,7 +69,7 @@ def test_a_saved_run_measures_the_same(name: str, split: Any, runs: dict[str, tu
     folder, record = runs[name]
     found = measure_saved(folder, data=None, split=split, padded=True)
     assert found == [metric for metric in record.metrics if metric.split == split]
-    assert [metric.name for metric in found] == ["perplexity"] + PADDED * (split == "test")
+    assert [metric.name for metric in found] == BOTH + PADDED * (split == "test")
 
 
 def test_training_moved_every_method(runs: dict[str, tuple[Path, RunRecord]]) -> None:
@@ -83,7 +84,7 @@ def test_other_data_and_no_padded_measure(
     (tmp_path / "train.txt").write_text("other words\nmore of them\nand again\n")
     (tmp_path / "valid.txt").write_text("a line\n")
     shutil.copy(texts / "test.txt", tmp_path / "test.txt")
-    assert [m.name for m in measure_saved(folder, data=str(tmp_path), split="test", padded=False)] == ["perplexity"]
+    assert [m.name for m in measure_saved(folder, data=str(tmp_path), split="test", padded=False)] == BOTH
     same = measure_saved(folder, data=str(tmp_path), split="test", padded=True)
     assert [m.value for m in same] == [m.value for m in record.metrics if m.split == "test"]
     other = measure_saved(folder, data=str(tmp_path), split="valid", padded=True)
@@ -242,7 +243,7 @@ def test_the_command_line(run: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     shown = capsys.readouterr().out
     assert all(f"{metric['value']:.5f}" in shown for metric in record["metrics"] if metric["split"] == "test")
     assert command_line(["eval", str(run), "--split", "valid", "--no-padded"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert len(capsys.readouterr().out.splitlines()) == len(BOTH)
     assert command_line(["export", str(run), str(tmp_path / "out"), "--merge"]) == 0
     assert f"merged model written to {tmp_path / 'out'}" in capsys.readouterr().out
     assert command_line(["export", str(run), str(tmp_path / "out")]) == 1

@@ -87,7 +87,7 @@ def label_of(ansatz: Any) -> str:
     """A short name for tables: that of the family, or a digest of the circuit.
 
     >>> label_of("ry_cnot"), label_of("OPENQASM 3.0; qubit q; x q;")
-    ('ry_cnot', 'own circuit 7b0a3d0e')
+    ('ry_cnot', 'own circuit 7537beb8')
     """
     if not is_own(ansatz):
         return str(ansatz)

@@ -1,14 +1,17 @@
 """What goes on from one session of a run to the next, beside what the Trainer keeps itself: losses and times."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from peft import PeftModel
 from transformers import Trainer
 
 from qpeft.errors import RecordError
+from qpeft.qpa.bake import vocabulary_changed
 from qpeft.training.callbacks import Watch, now
 from qpeft.training.interrupt import Interrupt
 from qpeft.training.ranks import is_main, n_processes
@@ -17,10 +20,22 @@ FILE = "session.json"
 
 
 class Loop(Trainer):  # type: ignore[misc]
-    """A Trainer that trains no step more where a checkpoint has all of them.
+    """A Trainer that trains no step more where a checkpoint has all of them, and writes no head that is the base's.
 
-    The Trainer asks whether it is done only after a step.
+    The Trainer asks whether it is done only after a step, and lets peft copy the whole head into every checkpoint of an
+    adapter on the head.
     """
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if not isinstance(self.model, PeftModel):
+            super()._save(output_dir, state_dict)
+            return
+        write = self.model.save_pretrained
+        self.model.save_pretrained = partial(write, save_embedding_layers=vocabulary_changed(self.model))
+        try:
+            super()._save(output_dir, state_dict)
+        finally:
+            del self.model.save_pretrained
 
     def _run_epoch(self, *arguments: Any, **options: Any) -> None:
         if self.state.global_step >= self.state.max_steps:
