@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from qpeft.cli import run as command_line
 from qpeft.errors import RecordError
 from qpeft.records import PLAN, RECORD, Comparison, RunRecord, RunSpec, find_records, read_record, write_record
-from qpeft.training import run
+from qpeft.training import run as running
 from qpeft.training.compare import run_comparison
 from qpeft.training.equal_time import FOLDER, TimePlan, actual_times, equal_time, run_equal_time, share_of, time_plan
 from qpeft.training.run import train_run
@@ -168,7 +168,7 @@ def test_the_runs_are_made_once_and_found_again(
         trained.append(spec)
         return original(spec, *rest)
 
-    original = run.train
+    original = running.train
     monkeypatch.setattr("qpeft.training.run.train", noted)
     derived, plan, outcome = run_equal_time(comparison, records, tmp_path)
     assert outcome.failures == {}

@@ -22,8 +22,8 @@ FILE = "session.json"
 class Loop(Trainer):  # type: ignore[misc]
     """A Trainer that trains no step more where a checkpoint has all of them, and writes no head that is the base's.
 
-    The Trainer asks whether it is done only after a step, and lets peft copy the whole head into every checkpoint of an
-    adapter on the head.
+    The Trainer asks whether it is done only after a step, and lets peft copy the whole head into every checkpoint of
+    an adapter on the head.
     """
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
