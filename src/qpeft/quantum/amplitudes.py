@@ -10,13 +10,8 @@ from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ConfigError, require_choice
 from qpeft.quantum.backend import Backend
 from qpeft.quantum.backends.exact import ExactBackend
-from qpeft.quantum.backends.noisy import NoisyBackend
-from qpeft.quantum.engine.embedded import Program, embedded_expectations, real_program
 from qpeft.quantum.engine.readout import marginal, pauli_z
-from qpeft.quantum.engine.simulate import require_shapes
 from qpeft.quantum.engine.states import amplitude_embed
-from qpeft.quantum.meter import Meter
-from qpeft.quantum.noise import noisy_observables
 from qpeft.quantum.simple import simple
 
 READOUTS = ("pauli_z", "probabilities")
@@ -95,14 +90,17 @@ class EmbeddedCircuit:
             return read._read(x.to(torch.promote_types(x.dtype, angles.dtype)), angles)
 
     def _read(self, x: Tensor, angles: Tensor) -> Tensor:
-        program = self._program(x, angles)
-        if program is not None:
-            z = embedded_expectations(program, angles.to(x.dtype), x.reshape(-1, x.shape[-1]), self._observables(x))
-            return z.view(*x.shape[:-1], self.n_features)
-        matrices = self._noisy_matrices(x, angles)
-        if matrices is not None:
-            unit = amplitude_embed(x, self.circuit.n_qubits)
-            return torch.einsum("...i,kij,...j->...k", unit, matrices, unit)
+        observed = getattr(self.backend, "observed", None)
+        if (
+            observed is not None
+            and not x.is_complex()
+            and angles.dim() == 1
+            and self.n_features <= FEW
+            and x.dim() > 0
+        ):
+            found: Tensor | None = observed(self.circuit, angles, x, self._observables(x))
+            if found is not None:
+                return found
         states = amplitude_embed(x, self.circuit.n_qubits)
         return self.read_off(self.backend.probabilities(self.circuit, angles, states))
 
@@ -111,27 +109,6 @@ class EmbeddedCircuit:
         if self.readout == "probabilities" and self.parities is None:
             return probabilities if self.wires is None else marginal(probabilities, self.measured)
         return probabilities @ self._observables(probabilities)
-
-    def _program(self, x: Tensor, angles: Tensor) -> Program | None:
-        """What reads few observables of real states chunk by chunk, or None where that way is not open."""
-        fits = x.dim() > 0 and 1 <= x.shape[-1] <= 2**self.circuit.n_qubits
-        if not fits or x.is_complex() or angles.dim() != 1 or self.n_features > FEW or self.backend != ExactBackend():
-            return None
-        require_shapes(self.circuit, angles, None)
-        return real_program(self.circuit, x.device, x.dtype)
-
-    def _noisy_matrices(self, x: Tensor, angles: Tensor) -> Tensor | None:
-        """A with z_k = x^T A_k x under noise without shots, or None where that way is not open.
-
-        The observables go back through the circuit once, instead of a density matrix of 4**n numbers forward for
-        every token.
-        """
-        backend = self.backend.backend if isinstance(self.backend, Meter) else self.backend
-        if not isinstance(backend, NoisyBackend) or x.is_complex() or angles.dim() != 1 or self.n_features > FEW:
-            return None
-        if isinstance(self.backend, Meter):
-            self.backend.count(self.circuit, x.shape[:-1])
-        return noisy_observables(self.circuit, backend.model, angles.to(x.dtype), self._observables(x))
 
     def _observables(self, like: Tensor) -> Tensor:
         """The readout as diagonal observables, shape ``(2**n, n_features)``."""

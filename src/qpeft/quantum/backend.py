@@ -14,6 +14,10 @@ class Backend(Protocol):
     Settings such as shots and noise belong to the constructor, so a backend is a value: chosen once, handed around,
     compared. What is random about an evaluation follows from the seed of the call alone, so that whoever counts
     evaluations can repeat or resume them. A new backend is one file that provides these members.
+
+    It may also have ``observed(circuit, angles, x, observables)``: expectations, shape ``(..., K)``, of K diagonal
+    observables, shape ``(2**n, K)``, after real vectors x, shape ``(..., d)``, as amplitudes; or None where it is
+    not to be had. Embedded circuits prefer it to `probabilities`.
     """
 
     @property

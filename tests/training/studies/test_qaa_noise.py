@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from qpeft.errors import ConfigError
-from qpeft.quantum import ExactBackend, layer
+from qpeft.quantum import ExactBackend
+from qpeft.quantum.backends import noisy as place_of_noise
 from qpeft.quantum.noise import noisy_observables
 from qpeft.recipes import load_study
 from qpeft.records import StudyRow, StudySpec, kept_study
@@ -93,7 +94,7 @@ def test_observables_go_back_once_a_module_and_forward(settings: Settings, tmp_p
         calls.append(arguments)
         return right(*arguments)
 
-    monkeypatch.setattr(layer, "noisy_observables", counted)
+    monkeypatch.setattr(place_of_noise, "noisy_observables", counted)
     few = Place("device", "noisy:device=fez", few=True)
     measured_at(trained, few)
     # Two rows are two forward passes, and the readings are one more.

@@ -8,8 +8,9 @@ from torch import Tensor
 
 from qpeft.circuits.circuit import Circuit
 from qpeft.errors import ConfigError, require_choice
+from qpeft.quantum.engine.embedded import embedded_expectations, real_program
 from qpeft.quantum.engine.fused import triton_kernels
-from qpeft.quantum.engine.simulate import KERNELS, probabilities
+from qpeft.quantum.engine.simulate import KERNELS, probabilities, require_shapes
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class ExactBackend:
         if states is not None:
             states = states.to(self.dtype.to_complex() if states.is_complex() else self.dtype)
         return probabilities(circuit, angles.to(self.dtype), states, kernel=self.kernel)
+
+    def observed(self, circuit: Circuit, angles: Tensor, x: Tensor, observables: Tensor) -> Tensor | None:
+        """Diagonal observables of real vectors chunk by chunk, never all amplitudes of a batch (see `Backend`)."""
+        if self != ExactBackend() or not 1 <= x.shape[-1] <= 2**circuit.n_qubits:
+            return None
+        require_shapes(circuit, angles, None)
+        program = real_program(circuit, x.device, x.dtype)
+        if program is None:
+            return None
+        z = embedded_expectations(program, angles.to(x.dtype), x.reshape(-1, x.shape[-1]), observables)
+        return z.view(*x.shape[:-1], observables.shape[-1])
 
     def details(self, circuit: Circuit) -> dict[str, str | int | float]:
         """Nothing: the result depends on circuit and angles alone."""

@@ -4,7 +4,7 @@ import dataclasses
 
 from torch import nn
 
-from qpeft.quantum import Backend, ExactBackend, Meter
+from qpeft.quantum import Backend, Meter
 from qpeft.tuners.qaa.layer import MIXED, QAADelta
 
 
@@ -25,8 +25,6 @@ def run_modules_on(model: nn.Module, backend: Backend, seed: int = 0) -> Meter:
         The counters.
     """
     meter = Meter(backend, seed)
-    # The exact backend goes without the counter: the fast forms know it by its type.
-    place = backend if isinstance(backend, ExactBackend) else meter
     for module in circuit_modules(model):
-        module.read = dataclasses.replace(module.read, backend=place)
+        module.read = dataclasses.replace(module.read, backend=meter)
     return meter
