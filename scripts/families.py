@@ -91,10 +91,10 @@ ORIGINS: dict[str, Start] = {"peft": with_peft, "transformers": with_nothing}
 
 def origins(promise: str, spec: MethodSpec) -> list[str]:
     """Who else is tried: peft where the adapter is one of its own, the bare model where a promise needs no adapter."""
-    from qpeft.card import OURS
+    from qpeft.method import of_kind
     from qpeft.training.methods import peft_config
 
-    foreign = peft_config(spec.over or spec).peft_type.value in OURS
+    foreign = bool(of_kind(peft_config(spec.over or spec).peft_type.value).provider)
     bare = promise in ("generate", "checkpointing", "bf16")
     return [name for name in ORIGINS if (bare if name == "transformers" else not foreign)]
 
@@ -132,7 +132,8 @@ def run(families: dict[str, Callable[[], Any]], methods: Sequence[str]) -> dict[
 
 def tried(promise: str, trial: Any) -> str | None:
     """Why a promise does not hold for a trial, or None."""
-    from qpeft.testing.tuner import PARTS, broken
+    from qpeft.testing.promises import broken
+    from qpeft.testing.tuner import PARTS
 
     if promise == "reload":
         return reload({("", ""): trial}, trial.folder / "fresh")["", ""]
@@ -143,7 +144,7 @@ def reload(trials: dict[tuple[str, str], Any], folder: Path) -> dict[tuple[str, 
     """The promise ``reload`` of many trials with one fresh process: why it does not hold, or None."""
     from qpeft.testing.fresh import load_afresh
     from qpeft.testing.handling import check_loaded, save
-    from qpeft.testing.tuner import broken
+    from qpeft.testing.promises import broken
 
     saved, reasons = {}, {}
     for key, trial in trials.items():

@@ -129,7 +129,7 @@ def test_registering() -> None:
         with pytest.raises(ConfigError, match="nearest: of_a_test"):
             build_ansatz("of_atest", 2, 1)
     finally:
-        del ANSATZE["of_a_test"]
+        ANSATZE.remove("of_a_test")
     with pytest.raises(ConfigError, match="must be a word"):
         register_ansatz("of a test", Bricks(("ry",)))
 

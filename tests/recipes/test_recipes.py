@@ -122,7 +122,12 @@ def test_an_unknown_key_inside_a_row_is_named_where_it_stands(write: Write) -> N
             "layer",
             "encoder, layer, rescale",
         ),
-        ("generatoin: {}", "generatoin", "generation", "batch_size, stride, padded, token_accuracy, generation, metrics"),
+        (
+            "generatoin: {}",
+            "generatoin",
+            "generation",
+            "batch_size, stride, padded, token_accuracy, generation, metrics",
+        ),
     ],
 )
 def test_an_unknown_key_below_a_section_is_named_with_its_own_neighbours(
