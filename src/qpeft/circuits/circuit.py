@@ -28,6 +28,10 @@ class Parameter:
         """Its value in radians where the vector of angles is theta."""
         return self.scale * theta[self.index] + self.shift
 
+    def at(self, value: Any) -> Any:
+        """Its angle where theta[index] is this value: a number, or what another library calculates with."""
+        return value if (self.scale, self.shift) == (1, 0) else self.scale * value + self.shift
+
     def __mul__(self, factor: float) -> "Parameter":
         """A multiple of it."""
         return replace(self, scale=factor * self.scale, shift=factor * self.shift)

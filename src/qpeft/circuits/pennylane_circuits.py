@@ -187,7 +187,9 @@ def to_pennylane(circuit: Circuit) -> Callable[[Any], None]:
 
 def queue(qml: Any, operation: Operation, theta: Any) -> None:
     """Queue one gate; theta holds the angles on its last axis, or is None where there are none."""
-    values: list[Any] = [_value(angle, theta) if isinstance(angle, Parameter) else angle for angle in operation.angles]
+    values: list[Any] = [
+        angle.at(theta[..., angle.index]) if isinstance(angle, Parameter) else angle for angle in operation.angles
+    ]
     if operation.gate in _ADJOINT:
         qml.adjoint(getattr(qml, _ADJOINT[operation.gate])(wires=operation.wires))
     elif operation.gate in NAMES:
@@ -197,8 +199,3 @@ def queue(qml: Any, operation: Operation, theta: Any) -> None:
     else:
         for piece in pieces(operation):
             queue(qml, piece, theta)
-
-
-def _value(angle: Parameter, theta: Any) -> Any:
-    value = theta[..., angle.index]
-    return value if (angle.scale, angle.shift) == (1, 0) else angle.scale * value + angle.shift

@@ -115,7 +115,4 @@ def append(program: Any, circuit: Circuit, theta: Any) -> None:
 
 
 def _value(angle: Angle, theta: Any) -> Any:
-    if not isinstance(angle, Parameter):
-        return angle
-    value = theta[angle.index]
-    return value if (angle.scale, angle.shift) == (1, 0) else angle.scale * value + angle.shift
+    return angle.at(theta[angle.index]) if isinstance(angle, Parameter) else angle

@@ -6,10 +6,10 @@ from typing import Any
 from peft import PeftModel
 
 from qpeft.data import Row
-from qpeft.metrics.perplexity import measure_perplexity
 from qpeft.records import Metric, RunSpec
 from qpeft.records.signatures import failure_signatures, kind_of
 from qpeft.training.account import Trained
+from qpeft.training.measure import perplexity_of
 from qpeft.training.methods import Built
 from qpeft.training.models import Base
 
@@ -61,19 +61,6 @@ def against_base(spec: RunSpec, model: Any, base: Base, rows: Sequence[Row]) -> 
     if spec.purpose != "final" or not isinstance(model, PeftModel) or not rows:
         return None
     few = rows[:ROWS]
-
-    def measured() -> float:
-        return measure_perplexity(
-            model,
-            few,
-            pad_id=base.tokenizer.pad_token_id,
-            eos_id=base.tokenizer.eos_token_id,
-            max_length=spec.data.max_length,
-            batch_size=spec.eval.batch_size,
-            stride=spec.eval.stride,
-            padded=False,
-        ).masked
-
-    with_adapter = measured()
+    with_adapter = perplexity_of(spec, model, base, few, padded=False).masked
     with model.disable_adapter():
-        return with_adapter, measured()
+        return with_adapter, perplexity_of(spec, model, base, few, padded=False).masked

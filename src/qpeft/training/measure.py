@@ -1,6 +1,7 @@
 """What is measured on a trained model: perplexities, answers to prompts, the logits exports are checked against."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from qpeft.errors import ConfigError
 from qpeft.metrics.blocks import into_blocks
 from qpeft.metrics.generation import Answers, end_tokens, generate_answers, prompt_room, prompts_and_answers
 from qpeft.metrics.own import OWN_METRICS, OwnMetric
-from qpeft.metrics.perplexity import measure_perplexity
+from qpeft.metrics.perplexity import Perplexity, measure_perplexity
 from qpeft.metrics.text import TextMetrics
 from qpeft.records import Blocks, Metric, RunSpec, write_atomically
 from qpeft.records.spec import GenerationSpec
@@ -49,14 +50,9 @@ def measure(
     return metrics, blocks
 
 
-def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split: Split) -> tuple[list[Metric], Blocks]:
-    """Masked perplexity with sums over blocks of rows; from the same pass the other metrics of teacher forcing.
-
-    These are the papers' padded perplexity, on test, and token accuracy, where it or answers are asked for.
-    """
-    # The padded view costs several times the masked one; validation only selects.
-    padded = spec.eval.padded and split == "test"
-    result = measure_perplexity(
+def perplexity_of(spec: RunSpec, model: Any, base: Base, rows: Sequence[Row], *, padded: bool) -> Perplexity:
+    """Perplexity by the definition of a run: its window, stride and tokens; a batch's size changes nothing."""
+    return measure_perplexity(
         model,
         rows,
         pad_id=base.tokenizer.pad_token_id,
@@ -66,6 +62,16 @@ def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split:
         stride=spec.eval.stride,
         padded=padded,
     )
+
+
+def measure_split(spec: RunSpec, model: Any, base: Base, rows: list[Row], split: Split) -> tuple[list[Metric], Blocks]:
+    """Masked perplexity with sums over blocks of rows; from the same pass the other metrics of teacher forcing.
+
+    These are the papers' padded perplexity, on test, and token accuracy, where it or answers are asked for.
+    """
+    # The padded view costs several times the masked one; validation only selects.
+    padded = spec.eval.padded and split == "test"
+    result = perplexity_of(spec, model, base, rows, padded=padded)
     metrics = [Metric(name="perplexity", split=split, value=result.masked, signature=result.signature_masked)]
     if result.other is not None:
         # The end token of a text is often dear to a model that was trained on other ends: both figures are told.
